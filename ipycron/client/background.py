@@ -259,6 +259,9 @@ class BackgroundTasks:
                 self._loop.call_soon(self._try_again)
         return self._connection
 
+    def prepare_start(self) -> None:
+        """Do nothing: no thread of this process is needed."""
+
     def add(self, task: TaskRecord) -> None:
         """Add a task; it is registered with the supervisor when needed."""
         self._tasks[task.id] = task
@@ -432,20 +435,17 @@ class BackgroundTasks:
         return connection.send_at_once(Execute(task_id, execution_id))
 
     def try_call(
-        self,
-        task_id: str,
-        completion: Completion[Any],
-        waiters: Waiters,
-        *,
-        is_watched: bool,
+        self, task: TaskRecord, completion: Completion[Any], *, is_watched: bool
     ) -> bool:
         """Call the worker directly; see `DirectConnections.try_call`.
 
         From any thread, under the same condition as `execute_at_once`.
         """
-        if self._connection is None or self._controls.has_open(task_id):
+        if self._connection is None or self._controls.has_open(task.id):
             return False
-        return self.direct.try_call(task_id, completion, waiters, is_watched=is_watched)
+        return self.direct.try_call(
+            task.id, completion, task.waiters, is_watched=is_watched
+        )
 
     def _send_called(self, task_id: str, execution_id: str, call: CallState) -> bool:
         """Report a direct call to the supervisor; see `DirectConnections`."""

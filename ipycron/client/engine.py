@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ipycron.client.background import BackgroundTasks, ClientPort
 from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import ElectorClient, TaskElector
-from ipycron.client.inline import InlineLauncher
-from ipycron.client.jobs import OnExecutor
+from ipycron.client.local import LocalLauncher, LocalTasks
 from ipycron.client.recording import outside_of_runs
-from ipycron.client.registration import make_executor_job, make_inline_job
-from ipycron.errors import (
-    IpycronError,
-    StartRevoked,
-    SupervisorLost,
-    TaskDestroyed,
-)
+from ipycron.errors import StartRevoked, SupervisorLost, TaskDestroyed
 from ipycron.process.unix import find_missing_feature
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.pools import Pools
@@ -38,16 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from ipycron.client.completion import Completion
-    from ipycron.client.record import TaskRecord
+    from ipycron.client.owners import TaskOwner
+    from ipycron.client.record import Home, TaskRecord
     from ipycron.client.recovery import Action
     from ipycron.client.threads import ThreadPool
-    from ipycron.executors.pools import ExecutorLauncher, Sink
     from ipycron.process.supervision import SupervisorProcess
     from ipycron.process.wire.protocol import Preload
     from ipycron.scheduling.events import AttemptBegan, Notice, Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
-    from ipycron.scheduling.ports import Clock, Worker
+    from ipycron.scheduling.ports import Clock
 
 
 class EngineClient(ClientPort, ElectorClient, Protocol):
@@ -68,7 +61,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Schedules inline tasks and talks to the supervisor.
+    """Passes requests to the owners of tasks, on the client's loop.
 
     Args:
         client: the client that it belongs to.
@@ -89,8 +82,7 @@ class Engine:
         self._client = client
         self._loop = asyncio.new_event_loop()
         self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
-        self._pool = pool
-        self._launcher = ClientLauncher(pool, client)
+        launcher = LocalLauncher(pool, client)
         self.elector = TaskElector(client)
         self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit
@@ -99,17 +91,23 @@ class Engine:
         self._scheduler = Scheduler(
             pools=Pools(self.background.places.make_pool) if shares else None,
             clock=client.clock,
-            launcher=self._launcher,
+            launcher=launcher,
             emit=client.handle_own_notice,
             note=client.history.note_pending,
             note_attempt=client.handle_own_attempt,
             elector=self.elector,
             on_set_back=client.handle_set_back,
         )
+        self._local = LocalTasks(self._scheduler, launcher, pool, client.history)
+        # The background first: it answers for the places that the others ask for.
+        self._owners: dict[Home, TaskOwner] = {
+            "supervisor": self.background,
+            "local": self._local,
+        }
         for name, limit in list(client.pools.items()):
             self._scheduler.set_pool(name, limit)
         self._lock = threading.RLock()  # reentrant for signal handlers
-        self._is_over = self._is_gone = False
+        self._is_gone = False
         self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
         self._looking: dict[str, _Look] = {}  # by the task that is to start
         self._end: concurrent.futures.Future[None] | None = None
@@ -123,7 +121,7 @@ class Engine:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        self._is_over = True
+        self._local.close()
         self._loop.close()
         # Make the calls still pending: threads may be waiting for them.
         self._calls.extend(c for look in self._looking.values() for c in look.later)
@@ -168,43 +166,27 @@ class Engine:
                 self._calls.popleft()  # last: an empty queue means that all is done
 
     def add(self, task: TaskRecord) -> None:
-        """Register a task with the scheduler that will run it."""
-        self.submit(partial(self._add, task))
-
-    def _add(self, task: TaskRecord) -> None:
-        if task.is_background:
-            self.background.add(task)
-            return
-        self._launcher.register(task)
-        self._client.history.begin(task)
-        self._scheduler.add(
-            task.id,
-            name=task.name,
-            schedule=task.expression,
-            policy=task.options.get_policy(),
-        )
+        """Register a task with its owner."""
+        self.submit(partial(self._owners[task.home].add, task))
 
     def set_pool(self, name: str | None, limit: int | None) -> None:
         """Set the limit of a pool, for tasks of every kind."""
         self.submit(partial(self._set_pool, name, limit))
 
     def _set_pool(self, name: str | None, limit: int | None) -> None:
-        self.background.set_pool(name, limit)  # first: places are asked for next
-        self._scheduler.set_pool(name, limit)
+        for owner in self._owners.values():
+            owner.set_pool(name, limit)
 
     def reschedule(self, task: TaskRecord) -> None:
-        """Pass the task's new expression to its scheduler."""
+        """Pass the task's new expression to its owner."""
         self.submit(partial(self._reschedule, task))
 
     def _reschedule(self, task: TaskRecord) -> None:
-        if self._is_destroyed(task):
+        owner = self._owners[task.home]
+        if not owner.knows(task.id):
             return
-        if self._comes_later(task, partial(self._reschedule, task)):
-            return
-        if task.is_background:
-            self.background.reschedule(task)
-        else:
-            self._scheduler.reschedule(task.id, task.expression)
+        if not self._comes_later(task, partial(self._reschedule, task)):
+            owner.reschedule(task)
 
     def warm(self, preload: Preload | None) -> None:
         """Start the supervisor in advance, without waiting for it."""
@@ -223,8 +205,8 @@ class Engine:
         force: bool,
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
-        if action == "start" and not task.is_background:
-            self._pool.prepare()  # now: the main thread may be about to end
+        if action == "start":
+            self._owners[task.home].prepare_start()
         call = partial(self._control, task, action, completion, force=force)
         if not self.submit(call):
             completion.set(read_nothing)  # everything is destroyed
@@ -237,8 +219,9 @@ class Engine:
         *,
         force: bool,
     ) -> None:
-        if self._is_destroyed(task):
-            completion.set(read_nothing)  # in the meantime
+        owner = self._owners[task.home]
+        if not owner.knows(task.id):
+            completion.set(read_nothing)  # destroyed in the meantime
             return
         call = partial(self._control, task, action, completion, force=force)
         if self._comes_later(task, call):
@@ -250,20 +233,7 @@ class Engine:
                 _settle(look.start, completion)
                 return
             self._in_thread(partial(self._look_back, task))
-        is_inline_start = (
-            action == "start" and not task.is_background and task.outage is None
-        )
-        if is_inline_start and self._scheduler.start_at_once(task.id):
-            completion.set(read_nothing)
-            return
-        _settle(self._pass_on(task, action, force=force), completion)
-
-    def _pass_on(
-        self, task: TaskRecord, action: Action, *, force: bool
-    ) -> Awaitable[None]:
-        if task.is_background:
-            return self.background.control(task.id, action, force=force)
-        return self._control_inline(task, action, force=force)
+        _settle(owner.control(task.id, action, force=force), completion)
 
     def _comes_later(self, task: TaskRecord, call: Callable[[], None]) -> bool:
         """Make this call after the task's start if that looks for an earlier life.
@@ -288,9 +258,11 @@ class Engine:
             task.outage = await look.found
         except asyncio.CancelledError:
             raise StartRevoked(name=task.name) from None
+        owner = self._owners[task.home]
         start = None
-        if not self._is_destroyed(task):
-            start = asyncio.ensure_future(self._pass_on(task, "start", force=False))
+        if owner.knows(task.id):
+            started = owner.control(task.id, "start", force=False)
+            start = None if started is None else asyncio.ensure_future(started)
         # After the first step of the start, which such a call may revoke.
         self._loop.call_soon(self._make_later_calls, task.id)
         if start is not None:
@@ -317,12 +289,9 @@ class Engine:
             self.submit(partial(self._report_missed, task, outage.since))
 
     def _report_missed(self, task: TaskRecord, since: float) -> None:
-        if self._is_destroyed(task):
-            return
-        if task.is_background:
-            self.background.report_missed(task.id, since)
-        else:
-            self._scheduler.report_missed(task.id, since)
+        owner = self._owners[task.home]
+        if owner.knows(task.id):
+            owner.report_missed(task.id, since)
 
     def _in_thread(self, call: Callable[[], None]) -> None:
         """Call this on a thread that waits for the disk; where there is none, here."""
@@ -351,45 +320,22 @@ class Engine:
         completion: Completion[None],
         catch_up: CatchUp,
     ) -> None:
-        if self._is_destroyed(task):
+        owner = self._owners[task.home]
+        if not owner.knows(task.id):
             completion.set(read_nothing)
             return
         call = partial(self._pause, task, pause, completion, catch_up)
-        if self._comes_later(task, call):
-            return
-        if task.is_background:
-            _settle(self.background.pause(task.id, pause, catch_up), completion)
-        else:
-            if pause is None:
-                self._scheduler.resume(task.id, catch_up)
-            else:
-                self._scheduler.pause(task.id, until=pause.until, note=pause.note)
-            completion.set(read_nothing)
-
-    def _is_destroyed(self, task: TaskRecord) -> bool:
-        if task.is_background:
-            return not self.background.knows(task.id)
-        return self._is_over
-
-    async def _control_inline(
-        self, task: TaskRecord, action: Action, *, force: bool
-    ) -> None:
-        if action == "start":
-            await self._scheduler.start(task.id, outage=task.outage)
-            task.outage = None
-        elif action == "stop":
-            await self._scheduler.stop(task.id, force=force)
-        else:
-            await self._scheduler.destroy(task.id, force=force)
+        if not self._comes_later(task, call):
+            _settle(owner.pause(task.id, pause, catch_up), completion)
 
     def try_call(self, task: TaskRecord, completion: Completion[Any]) -> bool:
         """Call the task's worker directly; return whether the call was made."""
-        if not task.is_background or self._calls:
+        if self._calls:
             return False
         if task.options.execute_timeout is not None:
             return False  # the loop must end the wait after the timeout
-        return self.background.try_call(
-            task.id, completion, task.waiters, is_watched=task.needs_run_events
+        return self._owners[task.home].try_call(
+            task, completion, is_watched=task.needs_run_events
         )
 
     def catch_up(self, tasks: Iterable[TaskRecord]) -> None:
@@ -432,46 +378,33 @@ class Engine:
         to be sent: that saves waking the loop.
         """
         if (
-            task.is_background
-            and slot is None
+            slot is None
             and task.options.execute_timeout is None
             and not self._calls
             and task.id not in self._looking
-            and self.background.execute_at_once(task.id, execution_id)
+            and self._owners[task.home].execute_at_once(task.id, execution_id)
         ):
             return
         if not self.submit(partial(self._execute, task, execution_id, slot)):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
 
     def _execute(self, task: TaskRecord, execution_id: str, slot: int | None) -> None:
-        if self._is_destroyed(task):
+        owner = self._owners[task.home]
+        if not owner.knows(task.id):
             task.refuse(execution_id, TaskDestroyed(name=task.name))
             return
         if self._comes_later(task, partial(self._execute, task, execution_id, slot)):
             return
-        if task.is_background:
-            self.background.execute(task.id, execution_id, slot)
-        else:
-            # Only after the first step of a start that was requested just before.
-            self._loop.call_soon(self._execute_inline, task, execution_id, slot)
+        owner.execute(task.id, execution_id, slot)
         timeout = task.options.execute_timeout
         if timeout is not None and slot is None:
             self._loop.call_later(timeout, task.expire, execution_id, timeout)
-
-    def _execute_inline(
-        self, task: TaskRecord, execution_id: str, slot: int | None
-    ) -> None:
-        try:
-            self._scheduler.execute_nowait(task.id, execution_id, slot=slot)
-        except IpycronError as error:
-            task.refuse(execution_id, error)
 
     # --- on the loop ----------------------------------------------------------------
 
     def forget(self, task: TaskRecord) -> None:
         """Forget a destroyed task. Idempotent."""
-        self._launcher.forget(task.id)
-        self.background.forget(task.id)
+        self._owners[task.home].forget(task.id)
         if task.options.distributed:
             self.elector.sweep()
 
@@ -505,7 +438,7 @@ class Engine:
     async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
         await self._give_up_looking()
         await asyncio.gather(
-            self._scheduler.shutdown(timeout), self.background.shutdown(timeout)
+            self._local.shutdown(timeout), self.background.shutdown(timeout)
         )
         await self._give_up_looking()  # those that began meanwhile
         end_rest()
@@ -532,7 +465,11 @@ class _Look:
             self.found.set_result(outage)
 
 
-def _settle(work: Any, completion: Completion[None]) -> None:
+def _settle(work: Awaitable[None] | None, completion: Completion[None]) -> None:
+    if work is None:  # done
+        completion.set(read_nothing)
+        return
+
     def settle(future: asyncio.Future[Any]) -> None:
         if future.cancelled():
             completion.fail(asyncio.CancelledError())
@@ -542,55 +479,3 @@ def _settle(work: Any, completion: Completion[None]) -> None:
             completion.set(read_nothing)
 
     asyncio.ensure_future(work).add_done_callback(settle)
-
-
-class ClientLauncher:
-    """The scheduler's `Launcher` for every task that is not in the background."""
-
-    def __init__(self, pool: ThreadPool, sink: Sink) -> None:
-        self._inline = InlineLauncher(pool)
-        self._elsewhere: ExecutorLauncher | None = None
-        self._make_elsewhere = partial(_make_executor_launcher, pool, sink)
-
-    def register(self, task: TaskRecord) -> None:
-        """Store a task's job."""
-        if isinstance(task.source, OnExecutor):
-            if self._elsewhere is None:
-                self._elsewhere = self._make_elsewhere()
-            self._elsewhere.register(task.id, make_executor_job(task))
-        else:
-            self._inline.register(task.id, make_inline_job(task))
-
-    def forget(self, task_id: str) -> None:
-        """Forget a task's job. Idempotent."""
-        self._inline.forget(task_id)
-        if self._elsewhere is not None:
-            self._elsewhere.forget(task_id)
-
-    async def launch(
-        self, task_id: str, on_death: Callable[[Worker, BaseException], None]
-    ) -> Worker:
-        """Return a worker; see `Launcher`."""
-        if self._elsewhere is not None and task_id in self._elsewhere:
-            return await self._elsewhere.launch(task_id, on_death)
-        return self._inline.launch(task_id)
-
-    def launch_at_once(
-        self,
-        task_id: str,
-        on_death: Callable[[Worker, BaseException], None],  # noqa: ARG002
-    ) -> Worker | None:
-        """Return a worker of an inline task; see `Launcher.launch_at_once`."""
-        if self._elsewhere is not None and task_id in self._elsewhere:
-            return None
-        return self._inline.launch(task_id)
-
-    def explain_delay(self, task_id: str) -> str:  # noqa: ARG002
-        """Return no other cause than the job itself; see `Launcher.explain_delay`."""
-        return ""
-
-
-def _make_executor_launcher(pool: ThreadPool, sink: Sink) -> ExecutorLauncher:
-    from ipycron.executors.pools import ExecutorLauncher  # noqa: PLC0415 - rarely needed
-
-    return ExecutorLauncher(pool, sink)

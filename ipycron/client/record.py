@@ -7,7 +7,7 @@ import math
 import sys
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ipycron.client.completion import Completion, Waiters, read_nothing
 from ipycron.client.instants import check_note, read_moment
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Clock
     from ipycron.triggers.exclusions import Included
+
+Home = Literal["local", "supervisor"]
+"""Where a task lives: in this process, or in its supervisor and workers."""
 
 
 class TaskClient(Protocol):
@@ -275,6 +278,11 @@ class TaskRecord:
     def is_background(self) -> bool:
         """Whether it runs in a worker process."""
         return isinstance(self.source, Background)
+
+    @property
+    def home(self) -> Home:
+        """Where it lives; see `TaskOwner`."""
+        return "supervisor" if self.is_background else "local"
 
     @property
     def is_starting(self) -> bool:
