@@ -39,6 +39,7 @@ __all__ = [
     "RemoteError",
     "RunRefused",
     "SelfWait",
+    "ServiceError",
     "Snooze",
     "StartError",
     "StartRefused",
@@ -934,6 +935,19 @@ class HistoryError(IpycronError, RuntimeError):
 
     def __init__(self, *, path: str, reason: str) -> None:
         super().__init__(f"history: {path}: {reason}", path=path, reason=reason)
+
+
+class ServiceError(IpycronError, RuntimeError):
+    """The service, which keeps tasks alive without a kernel, cannot be used.
+
+    Attributes:
+        reason: why, and what to do.
+    """
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(
+            f"the service of kept tasks: {reason.rstrip('.')}.", reason=reason
+        )
 
 
 class ProtocolError(IpycronError, RuntimeError):
