@@ -40,6 +40,7 @@ __all__ = [
     "RunRefused",
     "SelfWait",
     "ServiceError",
+    "ServiceLost",
     "Snooze",
     "StartError",
     "StartRefused",
@@ -320,12 +321,18 @@ class TaskExists(IpycronError, ValueError):
 
     name: str
 
-    def __init__(self, *, name: str) -> None:
-        super().__init__(
-            f"task {name!r} already exists. Destroy it first, choose another name, "
-            "or pass if_exists='replace' or if_exists='keep'.",
-            name=name,
+    def __init__(self, *, name: str, is_kept: bool = False) -> None:
+        advice = (
+            "Destroy it first, choose another name, or pass if_exists='replace' or "
+            "if_exists='keep'."
         )
+        if is_kept:
+            advice = (
+                "It is kept by the service: destroy it first, choose another name, or "
+                "replace it with keep=True."
+            )
+        super().__init__(f"task {name!r} already exists. {advice}", name=name)
+        self.is_kept = is_kept
 
 
 class UnknownTask(IpycronError, KeyError):
@@ -944,10 +951,16 @@ class ServiceError(IpycronError, RuntimeError):
         reason: why, and what to do.
     """
 
+    reason: str
+
     def __init__(self, *, reason: str) -> None:
         super().__init__(
             f"the service of kept tasks: {reason.rstrip('.')}.", reason=reason
         )
+
+
+class ServiceLost(ServiceError):
+    """The service ended, or its connection, while a client waited for a kept task."""
 
 
 class ProtocolError(IpycronError, RuntimeError):

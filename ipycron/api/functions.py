@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ipycron.api.kept import check_keep, keep_task, look_for_kept, reach_service
 from ipycron.api.task import Task, get_record
 from ipycron.api.text_table import list_tasks
 from ipycron.client.client import LAST_EVENTS
@@ -109,6 +110,7 @@ def schedule(
     executor: Any = None,
     echo: bool = True,
     history: bool = True,
+    keep: bool = False,
     unref: bool = False,
     max_result_bytes: int = 64 * 1024 * 1024,
     **unknown: Unpack[NoOptions],
@@ -180,6 +182,12 @@ def schedule(
         executor: a `concurrent.futures.Executor` or a Dask client that runs the job.
         echo: also show what the job prints on the console of a script.
         history: whether its runs are recorded in the history's file.
+        keep: hand the task to the service of this user and Python environment, which
+            runs it beyond the end of this process. For files, cells and functions with
+            ``background=True``; needs a `name`. The call returns when the service has
+            loaded the job. Every process sees the task by `get_tasks` and may control
+            it; `destroy` ends it, `shutdown` does not. Declaring the name again
+            replaces it, once the new one is loaded.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
         **unknown: refused; the error suggests the name that was probably meant.
@@ -191,10 +199,13 @@ def schedule(
     Raises:
         IpycronError: if the expression, the job or an option is wrong: everything
             that can be checked is checked before anything is started.
+        ServiceError: with `keep`, if the service cannot be reached. With `keep`, the
+            error of a start is raised, too: nothing is kept then, and a task of that
+            name goes on.
         NestedSchedule: if a job calls it. If a job's process only imports the module
             that calls it, the returned task never runs, and a log record says so.
     """
-    task: Task[T] = _create(expression, job, locals())
+    task: Task[T] = _create(expression, job, locals(), is_started=True)
     if task.status == "stopped":
         task.start().watch(partial(_handle_start, task))
     return task
@@ -241,15 +252,18 @@ def create_task(
     executor: Any = None,
     echo: bool = True,
     history: bool = True,
+    keep: bool = False,
     unref: bool = False,
     max_result_bytes: int = 64 * 1024 * 1024,
     **unknown: Unpack[NoOptions],
 ) -> Task[T]:
     """Create and register a task, stopped. Arguments and errors as for `schedule`."""
-    return _create(expression, job, locals())
+    return _create(expression, job, locals(), is_started=False)
 
 
-def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
+def _create(
+    expression: Any, job: Any, arguments: dict[str, Any], *, is_started: bool
+) -> Task[Any]:
     """Create a task from the arguments of `schedule` or `create_task`, by name."""
     options = _find_given(arguments)
     job = bind_arguments(job, options)
@@ -267,21 +281,29 @@ def _create(expression: Any, job: Any, arguments: dict[str, Any]) -> Task[Any]:
     check_zone(parsed, source)
     _check_coordinator(checked)
     _check_pool(checked)
+    if checked.keep:
+        checked = check_keep(checked, source)
+        reach_service()
     existing = _find_by_name(checked.name)
     if existing is not None:
         if checked.if_exists == "error":
             raise TaskExists(name=existing.name)
         if checked.if_exists == "keep":
             return existing
+        if get_record(existing).is_kept and not checked.keep:
+            raise TaskExists(name=existing.name, is_kept=True)
     client = registry.client
     check_bounds(parsed, checked, given, now=client.clock.now())
     source = client.place(source, checked)
     record = TaskRecord(client, parsed, source, checked, task_id=task_id)
     record.cell = _find_cell()
     task: Task[Any] = Task(record)
-    if existing is not None:
+    if checked.keep:
+        keep_task(task, is_started=is_started)
+    if existing is not None and not get_record(existing).is_kept:
         existing.destroy()
-    client.add(record)
+    if not checked.keep:
+        client.add(record)
     _warn(task)
     return task
 
@@ -364,7 +386,9 @@ def get_tasks() -> Mapping[str, Task]:
     """Return all tasks that are not destroyed, by id: a read-only snapshot.
 
     A task can also be looked up by its name; of several with one name, the newest.
+    Kept tasks are among them, whichever process has declared them.
     """
+    look_for_kept()
     client = registry.running_client
     return TaskMap({} if client is None else client.get_handles())
 
@@ -426,9 +450,10 @@ def _check_pool(options: TaskOptions) -> None:
 
 
 def _find_by_name(name: str | None) -> Task | None:
-    if name is None:
+    client = registry.running_client
+    if name is None or client is None:
         return None
-    return get_tasks().get(name)
+    return TaskMap(client.get_handles()).get(name)
 
 
 def on(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
@@ -501,7 +526,9 @@ def set_run_coordinator(coordinator: Any) -> None:
 
 
 def shutdown(timeout: float | timedelta = 5) -> None:
-    """Destroy all tasks and end all processes.
+    """Destroy all tasks of this process and end all of its processes.
+
+    Kept tasks go on; this process only leaves them.
 
     Args:
         timeout: seconds that runs in progress, including manual ones, may take before

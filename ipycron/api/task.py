@@ -104,6 +104,11 @@ class Task(Generic[T]):
         return self._record.is_background
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the service runs it, beyond the end of this process."""
+        return self._record.is_kept
+
+    @property
     def status(self) -> str:
         """``"stopped"``, ``"idle"``, ``"running"`` or ``"destroyed"``."""
         return self._record.status
@@ -455,7 +460,8 @@ class Task(Generic[T]):
             when = f", paused{paused}{when}"
         if self.queued:
             when = f", {len(self.queued)} queued{when}"
-        return f"<Task {self.name!r} {self.status}{when}>"
+        kept = " kept" if self.is_kept else ""
+        return f"<Task {self.name!r}{kept} {self.status}{when}>"
 
 
 def get_record(task: Task[Any]) -> TaskRecord:

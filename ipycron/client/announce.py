@@ -56,6 +56,8 @@ def needs_announcement(task: TaskRecord, notice: Notice, listeners: Listeners) -
 
 def is_logged(task: TaskRecord, notice: Notice) -> bool:
     """Return whether `log_event` may write a record."""
+    if task.is_kept:  # the service logs it, for all of its clients
+        return False
     is_quiet = notice.event in _QUIET or notice.reason in ("paused", "excluded")
     return not is_quiet or task.logger.isEnabledFor(logging.DEBUG)
 
@@ -172,7 +174,8 @@ def announce(
         attempt=1 if notice.execution is None else notice.execution.attempt,
         next_attempt_at=_find_next_attempt(notice, zone),
     )
-    log_event(task, notice, context)
+    if is_logged(task, notice):
+        log_event(task, notice, context)
     label = f"a listener of {notice.event} of task {task.name!r}"
     dispatcher.follow_up(
         [

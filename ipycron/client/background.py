@@ -12,6 +12,7 @@ import msgspec
 from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
 from ipycron.client.executions import wrap_result
+from ipycron.client.notices import read_notice
 from ipycron.client.places import SharedPlaces
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.client.registration import make_registration, make_reschedule
@@ -26,7 +27,6 @@ from ipycron.process.direct.connections import DirectConnections
 from ipycron.process.supervision import describe_refusal, start_supervisor
 from ipycron.process.wire.outcome import decode_error
 from ipycron.process.wire.payload import Payload, unpack_data
-from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import (
     ClockSetBack,
     Completed,
@@ -55,7 +55,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.backoff import RefusalLog, find_backoff
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import AttemptBegan, Event, Notice, Outcome
+from ipycron.scheduling.events import AttemptBegan, Event, Outcome
 
 if TYPE_CHECKING:
     import logging
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.protocol import AskPlace
     from ipycron.runlog.settings import HistorySettings
-    from ipycron.scheduling.events import Pause
+    from ipycron.scheduling.events import Notice, Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Elector
@@ -541,17 +541,7 @@ class BackgroundTasks:
         if message.is_ok:
             self._losses = self._failures = 0
         self.direct.catch_up(message.task_id)
-        outcome = (
-            None
-            if message.is_ok is None
-            else Outcome(
-                is_ok=message.is_ok,
-                value=payload,
-                summary=show_controls(message.summary),
-                manner=message.manner,
-                remark=message.remark,
-            )
-        )
+        notice = read_notice(message, payload)
         event = message.event
         task = self._tasks.get(message.task_id)
         if task is None:
@@ -567,26 +557,10 @@ class BackgroundTasks:
         if event is Event.TASK_STARTED:
             task.outage = None
         if loss is not None:
-            event, outcome = Event.TASK_RESTARTED, Outcome.of_error(loss)
-        self._owner.handle_notice(
-            Notice(
-                event=event,
-                task_id=message.task_id,
-                status=message.status,
-                date=message.date,
-                triggered_at=message.triggered_at,
-                execution=message.execution,
-                outcome=outcome,
-                reason=message.reason,
-                missed_count=message.missed_count,
-                missed_since=message.missed_since,
-                runs_left=message.runs_left,
-                pause=message.pause,
-                next_attempt_at=message.next_attempt_at,
-                is_skipped=message.is_skipped,
-                run_id=message.run_id,
+            notice = msgspec.structs.replace(
+                notice, event=Event.TASK_RESTARTED, outcome=Outcome.of_error(loss)
             )
-        )
+        self._owner.handle_notice(notice)
 
     # --- the end of a supervisor ----------------------------------------------------
 

@@ -29,6 +29,7 @@ from ipycron.client.recording import StreamHooks
 from ipycron.client.threads import ThreadPool
 from ipycron.errors import (
     PythonNotFound,
+    ServiceLost,
     StartRefused,
     SupervisorLost,
     TaskDestroyed,
@@ -41,7 +42,7 @@ from ipycron.process.wire.protocol import Streamed
 from ipycron.runlog.keeper import READERS_PATIENCE
 from ipycron.scheduling.bounds import find_excluded
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import Event, Outcome, to_datetime
+from ipycron.scheduling.events import Event, Outcome, Status, to_datetime
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.services import IdMaker
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from ipycron.client.completion import Completion, Waiters
     from ipycron.client.engine import Engine
     from ipycron.client.jobs import Source
+    from ipycron.client.kept import KeptTasks
     from ipycron.client.options import TaskOptions
     from ipycron.client.record import TaskRecord
     from ipycron.client.recovery import Action
@@ -92,6 +94,8 @@ class Client:
             together with those of background tasks.
         coordinator: for tasks without a coordinator of their own; may be None.
         clock: its own scheduler's.
+        keeps: whether its tasks may be kept, and kept ones are shown.
+        make_handle: makes the `Task` of a task that was declared elsewhere.
         make_id: makes the ids of manual runs.
         defer: calls a function on the listeners' thread, after pending listeners.
     """
@@ -106,6 +110,8 @@ class Client:
         self.logger: logging.Logger | None = None
         self.coordinator: Any = None
         self.shares_pools = True
+        self.keeps = True
+        self.make_handle: Callable[[TaskRecord], Any] = _make_no_handle
         self.pools: dict[str | None, int | None] = {}
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
@@ -134,7 +140,22 @@ class Client:
         """The supervisor's process id; None while there is no supervisor."""
         return None if self._engine is None else self._engine.background.supervisor_pid
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether it follows the service of kept tasks."""
+        kept = None if self._engine is None else self._engine.kept
+        return kept is not None and kept.is_attached
+
     # --- from any thread ------------------------------------------------------------
+
+    def get_kept(self) -> KeptTasks:
+        """Return the owner of kept tasks; their service may not be reached yet.
+
+        Raises:
+            OSError: if no descriptors are left.
+        """
+        engine = self._engine or self._get_engine(is_for_worker=False)
+        return engine.use_kept(self)
 
     def _get_engine(self, *, is_for_worker: bool) -> Engine:
         """Return the engine, created when first needed.
@@ -246,7 +267,8 @@ class Client:
     ) -> None:
         """Start, stop or destroy a task; `completion` ends with it."""
         try:
-            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+            needs_worker = task.home == "supervisor"
+            engine = self._engine or self._get_engine(is_for_worker=needs_worker)
         except OSError as error:
             completion.fail(_describe_refusal(task, error))
         else:
@@ -297,7 +319,8 @@ class Client:
     ) -> None:
         """Run a task now, or for a slot; its end, or the refusal, reaches the task."""
         try:
-            engine = self._engine or self._get_engine(is_for_worker=task.is_background)
+            needs_worker = task.home == "supervisor"
+            engine = self._engine or self._get_engine(is_for_worker=needs_worker)
         except OSError as error:
             task.refuse(execution_id, _describe_refusal(task, error))
         else:
@@ -338,6 +361,13 @@ class Client:
             if self._engine is not None:
                 self._engine.forget(task)
         self.event_log.post(task.id, task.name, notice)
+
+    def adopt(self, task: TaskRecord) -> None:
+        """Count a kept task among the client's; one that is there has changed."""
+        if task.handle is None:
+            self.make_handle(task)
+        self.tasks.setdefault(task.id, task)
+        self.event_log.notify(task.id)
 
     def handle_own_notice(self, notice: Notice) -> None:
         """Handle a notice of this process's own scheduler, which records it."""
@@ -422,7 +452,7 @@ class Client:
         is_first: bool,
     ) -> list[str]:
         """End the runs that were lost; see `ClientPort`."""
-        lost = [task for task in self.tasks.values() if task.is_background]
+        lost = [task for task in self.tasks.values() if task.home == "supervisor"]
         self.history.note_loss()
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
@@ -502,6 +532,10 @@ class Client:
         """Return why a task that is over cannot run."""
         if self._origin is not None:
             return TaskNotInherited(name=task.name, pid=self._origin)
+        if task.is_kept and task.status != Status.DESTROYED:
+            name = f"ipycron.get_task({task.name!r})"
+            reason = f"this process has left it by shutdown(); {name} finds the task"
+            return ServiceLost(reason=reason)
         return TaskDestroyed(name=task.name)
 
     @property
@@ -550,6 +584,9 @@ class Client:
         lost = SupervisorLost(reason="it was lost during the shutdown")
         now, outcome = self.clock.now(), Outcome.of_error(lost)
         for task in list(self.tasks.values()):
+            if task.is_kept:
+                task.refuse_all(self.make_over_error(task))
+                continue
             for notice in task.observed.describe_loss(
                 now, outcome, open_control="destroy"
             ):
@@ -572,9 +609,15 @@ class Client:
             self._supervisor.sock.close()
         if self._engine is not None:
             self._engine.background.close_in_child()
+            if self._engine.kept is not None:
+                self._engine.kept.close_in_child()
             self._abandoned, self._engine = self._engine, None
         for task in self.tasks.values():
             task.observed.forget_in_child()
+
+
+def _make_no_handle(task: TaskRecord) -> Any:
+    """Do nothing, where no user is to see kept tasks."""
 
 
 def _forget(call: Callable[[], Any], *, lane: str | int = "", label: str = "") -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 
     from ipycron.client.completion import Completion
+    from ipycron.client.kept import KeptClient, KeptTasks
     from ipycron.client.owners import TaskOwner
     from ipycron.client.record import Home, TaskRecord
     from ipycron.client.recovery import Action
@@ -70,6 +71,7 @@ class Engine:
 
     Attributes:
         background: the tasks in worker processes.
+        kept: the tasks in the service; None until the service is used.
         elector: asks the run coordinators.
     """
 
@@ -99,6 +101,7 @@ class Engine:
             on_set_back=client.handle_set_back,
         )
         self._local = LocalTasks(self._scheduler, launcher, pool, client.history)
+        self.kept: KeptTasks | None = None
         # The background first: it answers for the places that the others ask for.
         self._owners: dict[Home, TaskOwner] = {
             "supervisor": self.background,
@@ -148,6 +151,19 @@ class Engine:
             return False
         return True
 
+    def use_kept(self, client: KeptClient) -> KeptTasks:
+        """Return the owner of kept tasks, created when first needed.
+
+        It is imported on the calling thread; see `Client`.
+        """
+        from ipycron.client.kept import KeptTasks  # noqa: PLC0415 - few need it
+
+        with self._lock:
+            if self.kept is None:
+                self.kept = KeptTasks(client, self._loop)
+                self._owners["service"] = self.kept
+            return self.kept
+
     @property
     def async_tasks(self) -> Collection[asyncio.Task[Any]]:
         """The scheduler's asyncio tasks in progress: starts, stops, elections."""
@@ -174,7 +190,7 @@ class Engine:
         self.submit(partial(self._set_pool, name, limit))
 
     def _set_pool(self, name: str | None, limit: int | None) -> None:
-        for owner in self._owners.values():
+        for owner in list(self._owners.values()):
             owner.set_pool(name, limit)
 
     def reschedule(self, task: TaskRecord) -> None:
@@ -226,7 +242,9 @@ class Engine:
         call = partial(self._control, task, action, completion, force=force)
         if self._comes_later(task, call):
             return
-        if action == "start" and self._client.history.begins_anew(task):
+        # What an earlier life of a kept task has left, the service settles.
+        is_own = action == "start" and not task.is_kept
+        if is_own and self._client.history.begins_anew(task):
             if task.options.get_policy().gaps.mode != "none":
                 look = self._looking[task.id] = _Look(self._loop.create_future())
                 look.start = asyncio.ensure_future(self._start_after(task, look))
@@ -437,6 +455,8 @@ class Engine:
 
     async def _shutdown(self, timeout: float, end_rest: Callable[[], None]) -> None:
         await self._give_up_looking()
+        if self.kept is not None:
+            self.kept.close()
         await asyncio.gather(
             self._local.shutdown(timeout), self.background.shutdown(timeout)
         )

@@ -287,6 +287,12 @@ class TaskOptions(Policy):
         "record its runs in the history's file",
         kind=OptionKind.FLAG,
     )
+    keep: bool = option(
+        False,
+        check_flag,
+        "hand it to the service, which outlives this process; needs a name",
+        kind=OptionKind.FLAG,
+    )
     unref: bool = option(
         False,
         check_flag,
@@ -509,7 +515,7 @@ _OTHER_WAYS = {
     "retry_exponential_backoff autoretry_for default_retry_delay",
     "Pass max_executions=1.": "once run_once",
     "Pass timezone=, a name or a datetime.timezone.": "utc_offset",
-    "Tasks are not stored: they live as long as the program.": "jobstore",
+    "Pass keep=True: the task then outlives the program.": "jobstore persist durable",
     "Tasks have a name; tags have no counterpart.": "tag tags",
     'Use on("execution:failed", listener) of the task.': "on_failure on_error",
     'Use on("execution:finished", listener) of the task.': "on_success on_complete",

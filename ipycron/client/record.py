@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from ipycron.scheduling.ports import Clock
     from ipycron.triggers.exclusions import Included
 
-Home = Literal["local", "supervisor"]
-"""Where a task lives: in this process, or in its supervisor and workers."""
+Home = Literal["local", "supervisor", "service"]
+"""Where a task lives: in this process, in its supervisor and workers, or in the
+service, which outlives both."""
 
 
 class TaskClient(Protocol):
@@ -182,6 +183,7 @@ class TaskRecord:
         options: TaskOptions,
         *,
         task_id: str,
+        setting: Setting | None = None,
     ) -> None:
         self.id = task_id
         self.name = options.name or task_id
@@ -207,7 +209,9 @@ class TaskRecord:
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # It copies the environment: 5 KB that only a worker needs.
-        self.setting = self._make_setting() if self.is_background else None
+        self.setting = setting
+        if setting is None and self.is_background:
+            self.setting = self._make_setting()
 
     def _make_setting(self) -> Setting:
         options = self.options
@@ -282,7 +286,14 @@ class TaskRecord:
     @property
     def home(self) -> Home:
         """Where it lives; see `TaskOwner`."""
+        if self.options.keep:
+            return "service"
         return "supervisor" if self.is_background else "local"
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it lives in the service, beyond the end of this process."""
+        return self.options.keep
 
     @property
     def is_starting(self) -> bool:
@@ -316,7 +327,7 @@ class TaskRecord:
         """Start, stop or destroy it; return the completion."""
         completion: Completion[None] = self.make_completion(action)
         if action == "start":
-            self._begin_counting()
+            self.begin_counting()
         else:
             self.outage = None
             completion.asked_by = get_call_of_listener(self.id)
@@ -338,8 +349,12 @@ class TaskRecord:
             completion.watch(self._handle_start)
         return completion
 
-    def _begin_counting(self) -> None:
-        """Have a trigger that counts from the task's start count from now."""
+    def fix_schedule(self) -> None:
+        """Have a trigger that counts from the task's start count as it does already."""
+        self._floating = None
+
+    def begin_counting(self) -> None:
+        """Have a trigger that counts from the task's first start count from now."""
         floating, self._floating = self._floating, None
         if floating is None or self.is_over or self.client.is_copy:
             return

@@ -9,15 +9,24 @@ from __future__ import annotations
 import math
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from ipycron.client.executions import MAX_RUNS, Execution, History, is_begun
 from ipycron.client.output import Output
+from ipycron.errors import RemoteError
+from ipycron.process.wire.outcome import Unserializable
+from ipycron.process.wire.printable import show_controls
 from ipycron.process.wire.protocol import Displayed
 from ipycron.scheduling.bounds import find_end
-from ipycron.scheduling.events import Event, Notice, ScheduledExecution, Status
+from ipycron.scheduling.events import (
+    Event,
+    Notice,
+    Outcome,
+    ScheduledExecution,
+    Status,
+)
 from ipycron.scheduling.plan import (
     correct_pause,
     count_slots,
@@ -33,9 +42,10 @@ if TYPE_CHECKING:
 
     from ipycron.client.executions import RunLike
     from ipycron.client.recovery import Action
+    from ipycron.process.service.protocol import PastState, TaskState
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Streamed
-    from ipycron.scheduling.events import AttemptBegan, Outcome, Pause, SkipReason
+    from ipycron.scheduling.events import AttemptBegan, Pause, SkipReason
     from ipycron.scheduling.plan import Beat, Outage
     from ipycron.scheduling.ports import Schedule
 
@@ -191,6 +201,48 @@ class ObservedState:
             execution.go_on(began.execution)
             self._running = self._running.add(run_id, execution)
             self._queued = self._queued.remove(run_id)
+
+    def take_over(self, state: TaskState, zone: tzinfo) -> None:
+        """Show a state that another process has followed up to now.
+
+        What is known of its runs already stays, such as their results.
+        """
+        self._zone = zone
+        self.status, self.runs_left = state.status, state.runs_left
+        self._is_started = state.status in (Status.IDLE, Status.RUNNING)
+        self.passed, self.last_end = state.passed, state.last_end
+        self.pause = state.pause
+        if state.pause is not None:
+            self.last_pause = state.pause
+        self._running = self._list_runs(self._running, state.running)
+        self._queued = self._list_runs(self._queued, state.queued)
+        for past in state.runs:
+            if self.history.find(past.execution.id) is None:
+                self._add_past(past)
+
+    def _list_runs(
+        self,
+        known: SmallMap[str, Execution],
+        runs: Sequence[ScheduledExecution],
+    ) -> SmallMap[str, Execution]:
+        listed: SmallMap[str, Execution] = NOTHING
+        for scheduled in runs:
+            run = known.get(scheduled.id) or Execution(scheduled, self._zone)
+            listed = listed.add(run.id, run)
+        return listed
+
+    def _add_past(self, past: PastState) -> None:
+        """Add a run that has ended before this process followed the task."""
+        outcome = Outcome(
+            is_ok=past.is_ok,
+            value=_make_value(past),
+            summary=show_controls(past.summary),
+            manner=past.manner,
+        )
+        execution = Execution(past.execution, self._zone)
+        execution.finish(past.execution, outcome)
+        self.last_run = execution
+        self.history.add(execution, outcome)
 
     def _note_state(self, notice: Notice) -> None:
         self.status = notice.status
@@ -420,6 +472,17 @@ class ObservedState:
             for slot, count in counts
         ]
 
+    def describe_return(self, now: float) -> Notice:
+        """Return the notice of a task that is scheduled again, by another process."""
+        return Notice(
+            event=Event.TASK_RESTARTED,
+            task_id=self._task_id,
+            status=self.status,
+            date=now,
+            triggered_at=now,
+            runs_left=self.runs_left,
+        )
+
     def describe_end(
         self, event: Event, now: float, outcome: Outcome | None = None
     ) -> Notice:
@@ -434,6 +497,20 @@ class ObservedState:
             outcome=outcome,
             runs_left=self.runs_left,
         )
+
+
+def _make_value(past: PastState) -> Any:
+    """Return what stands for the result or the error of a run that ended before."""
+    if past.is_ok:
+        text, reason = past.summary, "it ended before this process followed the task"
+        return Unserializable(type_name="", text=text, reason=reason)
+    name, _, message = past.summary.partition(": ")
+    return RemoteError(
+        type_name=name,
+        message=message,
+        traceback_text=f"{past.summary}\n",
+        reason="it ended before this process followed the task",
+    )
 
 
 def _add_output(

@@ -189,6 +189,7 @@ class TravelClient(Client):
         self.travelled = _Clock(at, self, patience=patience)
         super().__init__(event_log, self.travelled)
         self.shares_pools = False  # there are no other runs
+        self.keeps = False  # the service is in real time
         event_log.watch(self.travelled.note)
 
     def place(self, source: Source, options: TaskOptions) -> Source:

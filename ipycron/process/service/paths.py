@@ -13,6 +13,7 @@ import socket
 import stat
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,10 @@ def _find_usual(name: str) -> tuple[Path, Path]:
 
     try:
         folder = platformdirs.user_state_path("ipycron") / "service" / name
-        runtime = platformdirs.user_runtime_path("ipycron")
+        with warnings.catch_warnings():
+            # It warns of what the next lines handle: XDG_RUNTIME_DIR is not set.
+            warnings.simplefilter("ignore")
+            runtime = platformdirs.user_runtime_path("ipycron")
     except (OSError, RuntimeError) as error:
         raise ServiceError(
             reason=f"there is no folder for its state: {error}. Set HOME, or "

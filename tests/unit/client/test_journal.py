@@ -24,6 +24,7 @@ def task():
     return SimpleNamespace(
         name="report",
         logger=logger,
+        is_kept=False,
         options=options,
         listeners=Listeners(),
         observed=SimpleNamespace(history=History()),

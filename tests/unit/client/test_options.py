@@ -28,7 +28,8 @@ from ipycron.errors import (
 
 DURATIONS = ("jitter", "tolerance", "stop_timeout")
 DEADLINES = ("start_timeout", "distributed_lease", "timeout", "execute_timeout")
-FLAGS = ("no_overlap", "day_or", "suppress_missed_warning", "distributed", "unref")
+FLAGS = ("no_overlap", "day_or", "suppress_missed_warning", "distributed")
+FLAGS += ("keep", "unref")
 NO_DURATION = (-1, -0.001, float("nan"), float("inf"), True, False, "5", [5], 10**400)
 NEVER = "0 0 1 1 *"
 
@@ -161,7 +162,7 @@ def test_defaults_are_those_of_the_specification():
         "run_coordinator": None, "distributed_lease": 30, "logger": None,
         "args": (), "env": None, "cwd": None, "if_exists": "replace",
         "background": None, "launcher": None, "worker_init": None, "executor": None,
-        "echo": True, "unref": False,
+        "echo": True, "keep": False, "unref": False,
         "max_result_bytes": 64 * 1024 * 1024,
     }  # fmt: skip
 
