@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.task import Task, get_record
+from ipycron.api.text_table import flatten
 from ipycron.client.completion import Wakeup
 from ipycron.client.jobs import Background, OnExecutor
 from ipycron.client.registry import registry
 from ipycron.errors import InvalidOption, ServiceError
 from ipycron.process.nesting import is_inside
+from ipycron.process.service.presence import may_have_service
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ipycron.client.jobs import Source
     from ipycron.client.options import TaskOptions
+    from ipycron.client.record import TaskRecord
     from ipycron.process.service.paths import Places
     from ipycron.process.service.protocol import Greeting
 
@@ -37,6 +40,8 @@ ANSWER_TIMEOUT = 5.0
 LOADING = 30.0
 """Seconds beyond `start_timeout` for a declaration to be answered: the service may have
 to start its supervisor, on a busy machine."""
+MAX_NAMED, MAX_SHOWN = 8, 120
+"""Tasks that one line names, and the characters of each."""
 _HERE = "it outlives this process"
 
 
@@ -66,6 +71,15 @@ class ServiceAccess:
         except ServiceError as error:
             self._next_look = time.monotonic() + LOOK_AFTER_ERROR
             registry.client.warn_once("%s", error, extra={})
+
+    def is_there(self) -> bool:
+        """Return whether a service seems to run, as cheaply as possible."""
+        from ipycron.process.service.paths import find_socket  # noqa: PLC0415
+
+        try:
+            return _may_attach() and find_socket(self._find_places()) is not None
+        except ServiceError:
+            return False
 
     def reach(self, *, starts: bool) -> None:
         """Attach to the service, if that was not done yet.
@@ -174,7 +188,8 @@ def call_on_loop(start: Callable[[], Future[None]], timeout: float) -> None:
 
 def look_for_kept() -> None:
     """Attach to the service if it runs: its tasks are then among the client's."""
-    registry.get_single(ServiceAccess).look()
+    if may_have_service():
+        registry.get_single(ServiceAccess).look()
 
 
 def attach() -> dict[str, Task]:
@@ -186,6 +201,48 @@ def attach() -> dict[str, Task]:
     registry.get_single(ServiceAccess).reach(starts=False)
     tasks = registry.client.get_handles()
     return {id_: task for id_, task in tasks.items() if get_record(task).is_kept}
+
+
+def summarize_kept() -> str:
+    """Return one line on what is kept and what of it fails; empty if there is nothing.
+
+    Reads the process's own state only if a service runs.
+    """
+    access = registry.get_single(ServiceAccess)
+    if not access.is_there():
+        return ""
+    access.look()
+    client = registry.running_client
+    tasks = [] if client is None else [t for t in client.tasks.values() if t.is_kept]
+    if not tasks:
+        return ""
+    names = _list_names([task.name for task in tasks])
+    failing = [text for text in map(_find_trouble, tasks) if text]
+    failures = f"; failing: {_list_names(failing)}" if failing else ""
+    count = "1 task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    return f"ipycron keeps {count}: {names}{failures}"
+
+
+def _list_names(names: list[str]) -> str:
+    shown = [flatten(name, MAX_SHOWN) for name in names[:MAX_NAMED]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _find_trouble(task: TaskRecord) -> str:
+    """Return a task's name and why it fails; empty if it does not."""
+    if task.start_error is not None and not task.is_started:
+        return f"{task.name} ({task.start_error})"
+    history = task.observed.history
+    if not history or history[-1].outcome != "failed":
+        return ""
+    return f"{task.name} ({history[-1].summary})"
+
+
+def find_service_pid() -> int | None:
+    """Return the process of the service; None where this one is not attached."""
+    client = registry.running_client
+    return None if client is None else client.service_pid
 
 
 def check_keep(options: TaskOptions, source: Source) -> TaskOptions:

@@ -37,6 +37,8 @@ def _make_row(task: Task) -> tuple[str, ...]:
         status = f"{status}, {len(task.queued)} queued"
     if task.is_paused:
         status = f"{status}, {_format_pause(task)}"
+    if task.is_kept:
+        status = f"{status}, kept"
     kept = format_kept(task.history)
     cells = (task.name, status, task.pattern, when, _format_last(task), kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)

@@ -146,6 +146,12 @@ class Client:
         kept = None if self._engine is None else self._engine.kept
         return kept is not None and kept.is_attached
 
+    @property
+    def service_pid(self) -> int | None:
+        """The process of the service; None if it is not attached."""
+        kept = None if self._engine is None else self._engine.kept
+        return None if kept is None else kept.service_pid
+
     # --- from any thread ------------------------------------------------------------
 
     def get_kept(self) -> KeptTasks:

@@ -128,6 +128,9 @@ def test_loading_imports_next_to_nothing():
         "ipycron.notebook.magic.extension",
         "ipycron.notebook.magic.formats",
         "ipycron.notebook.magic.magics",
+        "ipycron.process",
+        "ipycron.process.service",
+        "ipycron.process.service.presence",
     ]
 
 

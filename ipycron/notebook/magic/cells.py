@@ -56,6 +56,7 @@ MARKS = {
 }
 """Notes on such tasks where tasks are listed."""
 FOREIGN = "of no cell of this session"
+KEPT = "kept"
 
 
 class Undeclared(NamedTuple):
@@ -188,6 +189,8 @@ class CellTracker:
         reason = self._left.get(task.id)
         if reason is not None:
             return MARKS[reason]
+        if task.is_kept:
+            return KEPT
         run = self._find_run()
         is_new = run is not None and task.id not in run.before
         return "" if is_new or task.id in self._known else FOREIGN

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import shlex
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipycron.api import functions as api
+from ipycron.api.kept import find_service_pid
 from ipycron.client.jobs import Cell
-from ipycron.errors import StartRevoked, TaskFileNotFound
+from ipycron.errors import IpycronError, StartRevoked, TaskFileNotFound
 from ipycron.notebook.capture.capture import Captured, capture_names, check_syntax
 from ipycron.notebook.capture.writer import format_size
 from ipycron.notebook.display.task_display import Interpretation, Variable
@@ -117,6 +119,8 @@ def _read(
     """Collect what a line asks for; name the task if it has no name."""
     name = options.pop("name", None)
     is_unnamed = name is None
+    if options.get("keep"):
+        _check_kept(name, options, cell)
     if is_unnamed and options.get("distributed"):
         raise UsageError(
             "--distributed needs a --name: it is the key that all instances share"
@@ -131,6 +135,24 @@ def _read(
         options=options,
         cell=cell,
     )
+
+
+def _check_kept(name: str | None, options: dict[str, Any], cell: CellOptions) -> None:
+    """Refuse what a kept task cannot have: it outlives the notebook."""
+    if name is None:
+        raise UsageError("--keep needs a --name: it is how the task is found again")
+    for flag, is_given in (
+        ("--inline", cell.inline),
+        ("--into", cell.into is not None),
+        ("--append-to", cell.append_to is not None),
+        ("--on", options.get("executor") is not None),
+        ("--coordinator", options.get("run_coordinator") is not None),
+        ("--logger", options.get("logger") is not None),
+    ):
+        if is_given:
+            raise UsageError(
+                f"{flag} is of this notebook, --keep outlives it: leave one of them out"
+            )
 
 
 def _make_inline(notebook: Notebook, declaration: _Declaration, source: str) -> Any:
@@ -179,9 +201,7 @@ def _declare(
     notes: tuple[str, ...] = ()
     _check_list(notebook, declaration.cell.append_to)
     existing = _find_task(declaration.name)
-    task = api.create_task(
-        declaration.expression, job, name=declaration.name, **declaration.options
-    )
+    task = _create(declaration, job)
     notebook.cells.claim(task, is_named=not declaration.is_unnamed)
     if task is existing:
         kept = ("kept as it was",)
@@ -201,6 +221,8 @@ def _declare(
         warnings = (*warnings, text)
     if existing is not None:
         notes = (*notes, f"replaces {format_name(existing)}")
+    if task.is_kept:
+        notes = (*notes, _describe_home(task))
     interpretation = Interpretation(
         line=describe(
             task, [text for text in (_describe_captured(captured), *notes) if text]
@@ -217,9 +239,37 @@ def _declare(
         warnings=warnings,
         is_quiet=declaration.cell.quiet,
     )
-    task.start().add_done_callback(partial(_report_start, notebook, task))
+    if not task.is_kept:  # the service has started it already
+        task.start().add_done_callback(partial(_report_start, notebook, task))
     if declaration.cell.run_now:
         task.execute().add_done_callback(partial(notebook.handle_end, task))
+
+
+def _create(declaration: _Declaration, job: Any) -> Task:
+    """Create a task; one that is kept is started, too.
+
+    Raises:
+        UsageError: if the service cannot load its job: then nothing is kept.
+    """
+    given = {"name": declaration.name, **declaration.options}
+    if not declaration.options.get("keep"):
+        return api.create_task(declaration.expression, job, **given)
+    try:
+        return api.schedule(declaration.expression, job, **given)
+    except IpycronError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the job's own code raised it
+        text = f"{declaration.name!r} is not kept, it did not start"
+        print(explain_error(error))  # noqa: T201 - under the cell, as a start's error
+        raise UsageError(f"{text}: {format_error(error)}") from None
+
+
+def _describe_home(task: Task) -> str:
+    """Say where a kept task runs, and how to end it."""
+    pid = find_service_pid()
+    where = "the service" if pid is None else f"the service, process {pid}"
+    end = f"%cron destroy {shlex.quote(task.name)}"
+    return f"kept by {where}: runs without this notebook, until {end}"
 
 
 def _check_list(notebook: Notebook, name: str | None) -> None:

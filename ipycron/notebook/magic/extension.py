@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from IPython.core.extensions import ExtensionManager
 
 from ipycron.notebook.magic.magics import CronMagics
+from ipycron.process.service.presence import may_have_service
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,7 +31,22 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     if find_magics(shell) is not None:
         return
     CronMagics(shell).load()
+    _show_kept()
     threading.Thread(target=warm, name=_WARMING, daemon=True).start()
+
+
+def _show_kept() -> None:
+    """Print in one line what the service keeps and what of it fails, if it runs.
+
+    Where there is none, this only looks whether there is.
+    """
+    if not may_have_service():
+        return
+    from ipycron.api.kept import summarize_kept  # noqa: PLC0415 - as below
+
+    text = summarize_kept()
+    if text:
+        print(text)  # noqa: T201 - the output of the cell
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:

@@ -144,12 +144,16 @@ class Notebook:
 
     def close(self) -> None:
         """End all tasks and processes, and print which tasks those were."""
-        names = [format_name(task) for task in api.get_tasks().values()]
+        tasks = api.get_tasks().values()
+        names = [format_name(task) for task in tasks if not task.is_kept]
+        kept = [format_name(task) for task in tasks if task.is_kept]
         api.shutdown()
         self.display.close()
         self._last_resort.remove()
         if names:
             print(f"ended: {', '.join(names)}")
+        if kept:
+            print(f"kept by the service, go on: {', '.join(kept)}")
 
 
 def make_display(shell: Any) -> TaskDisplay:

@@ -241,6 +241,8 @@ def _choose_waits(queued: Sequence[Execution]) -> Sequence[Execution]:
 def _find_place(task: Task) -> str:
     if isinstance(task.source, OnExecutor):
         return "executor"
+    if task.is_kept:
+        return "service"
     return "worker" if task.is_background else "inline"
 
 

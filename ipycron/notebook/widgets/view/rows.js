@@ -479,7 +479,8 @@ class RunHead {
     setText(this.summary, state === "finished" && summary ? `→ ${summary}` : summary);
     setAttribute(this.summary, "title", summary || null);
     const home = task.place === "executor" ? "on its executor" : "in the notebook's own process";
-    const place = run.pid ? `, process ${run.pid}` : run.started === null ? "" : `, ${home}`;
+    const service = task.place === "service" ? " of the service" : "";
+    const place = run.pid ? `, process ${run.pid}${service}` : run.started === null ? "" : `, ${home}`;
     setAttribute(this.when, "title", `${formatInstant(run.date, task.zone, now)} ${task.zone}${place}`);
   }
 }
