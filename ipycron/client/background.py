@@ -59,7 +59,7 @@ from ipycron.scheduling.events import AttemptBegan, Event, Outcome
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ipycron.client.completion import Completion, Waiters
     from ipycron.client.history import ClientHistory
@@ -100,6 +100,10 @@ class ClientPort(Protocol):
     @property
     def pools(self) -> dict[str | None, int | None]:
         """The limits of all pools, by name."""
+
+    @property
+    def leashes(self) -> Sequence[int]:
+        """Descriptors that each supervisor holds open as long as it lives."""
 
     def get_waiters(self, task_id: str) -> Waiters | None:
         """Return the waiters of a task's manual runs; None if the task is gone."""
@@ -240,7 +244,7 @@ class BackgroundTasks:
                 self._connection.send(preload)
         if self._connection is None:
             before = None if self._before is None else self._before.leash
-            supervisor = self._first or start_supervisor(before)
+            supervisor = self._first or start_supervisor(before, self._owner.leashes)
             self._first = None
             self._environment = supervisor.environment
             self._connection = Connection(

@@ -92,6 +92,7 @@ class Client:
             without a pool.
         shares_pools: whether the supervisor counts the places of runs in this process,
             together with those of background tasks.
+        leashes: descriptors that each supervisor holds open as long as it lives.
         coordinator: for tasks without a coordinator of their own; may be None.
         clock: its own scheduler's.
         keeps: whether its tasks may be kept, and kept ones are shown.
@@ -112,6 +113,7 @@ class Client:
         self.shares_pools = True
         self.keeps = True
         self.make_handle: Callable[[TaskRecord], Any] = _make_no_handle
+        self.leashes: tuple[int, ...] = ()
         self.pools: dict[str | None, int | None] = {}
         self.make_id = IdMaker()
         self.dispatcher = Dispatcher()
@@ -188,7 +190,8 @@ class Client:
             if is_for_worker:
                 # The engine tries again, and reports the error.
                 with contextlib.suppress(OSError, PythonNotFound):
-                    supervisor = self._supervisor = start_supervisor()
+                    supervisor = start_supervisor(None, self.leashes)
+                    self._supervisor = supervisor
                     undo.callback(supervisor.kill)
             engine = _import_engine()(self, self._pool, supervisor)
             undo.pop_all()

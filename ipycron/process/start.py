@@ -79,15 +79,14 @@ class ZygoteProcess(NamedTuple):
 
 
 def start_zygote(
-    file_limits: tuple[int, int] | None, leash: int | None
+    file_limits: tuple[int, int] | None, leashes: Sequence[int] = ()
 ) -> ZygoteProcess:
-    """Start a zygote that holds the leash. Raises `OSError`."""
+    """Start a zygote that holds the leashes. Raises `OSError`."""
     ours, theirs = socket.socketpair()
-    held = [] if leash is None else [leash]
     with contextlib.ExitStack() as undo:
         undo.enter_context(ours)
         with theirs:
-            fds = [theirs.fileno(), *held]
+            fds = [theirs.fileno(), *leashes]
             process = start_program("worker.zygote", fds, file_limits=file_limits)
         undo.pop_all()
     return ZygoteProcess(process.pid, process.wait, ours)

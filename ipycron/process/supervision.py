@@ -23,6 +23,7 @@ from ipycron.process.wire.payload import open_anonymous
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Sequence
 
 
 class _Starts:
@@ -91,10 +92,14 @@ class SupervisorProcess(NamedTuple):
         os.close(self.stderr)
 
 
-def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
+def start_supervisor(
+    predecessor: int | None = None, more_leashes: Sequence[int] = ()
+) -> SupervisorProcess:
     """Start a supervisor. Raises `OSError`; in a process of a job, `NestedSchedule`.
 
     Args:
+        more_leashes: further descriptors that it and its zygote hold open as long as
+            they live, such as a lock's.
         predecessor: the leash of the previous supervisor. The new one waits until no
             process holds it any more, so that no job runs twice at once.
     """
@@ -109,10 +114,11 @@ def start_supervisor(predecessor: int | None = None) -> SupervisorProcess:
         _starts.add(ours)
         ours_of_leash, leash = os.pipe()
         undo.callback(os.close, ours_of_leash)
-        held = [theirs.fileno(), leash]
+        held = [theirs.fileno(), leash, *more_leashes]
         held += [] if predecessor is None else [predecessor]
+        count = len(more_leashes)
         with theirs, os.fdopen(leash):
-            process = start_program("supervisor.program", held, stderr=stderr)
+            process = start_program("supervisor.program", held, count, stderr=stderr)
         undo.pop_all()
     return SupervisorProcess(process, ours, ours_of_leash, stderr, environment)
 

@@ -80,8 +80,8 @@ class Recorder:
 
     def declare(self, task: TaskRow) -> None:
         """Record a task from now on; nothing is written before its first row."""
-        self._tasks[task.key] = task
-        self._new.add(task.key)
+        self._tasks[task.task_id] = task
+        self._new.add(task.task_id)
 
     def knows(self, task_id: str) -> bool:
         """Return whether a task is recorded: it was declared, and not destroyed."""
@@ -198,6 +198,9 @@ class Recorder:
         assert run is not None
         assert outcome is not None
         row = _make_row(notice.task_id, run, judge(outcome), traceback=text)
+        task = self._tasks.get(notice.task_id)
+        if task is not None:
+            row = msgspec.structs.replace(row, task=task.key)
         with self.lock:
             if place != self.place:
                 return
@@ -244,9 +247,12 @@ class Recorder:
                 is_slot = row.task == key and row.trigger != "backfill"
                 if is_slot and row.slot is not None and row.slot > since:
                     self._in_progress[row.id] = msgspec.structs.replace(row, slot=None)
-            if key in self._new:  # the task's earlier lives are found by it
-                self._new.discard(key)
-                self._take(self._tasks[key])
+            task = self._tasks.get(key)  # None: the life of an earlier process
+            if task is not None and key in self._new:
+                self._new.discard(key)  # the task's earlier lives are found by it
+                self._take(task)
+            if task is not None and task.key != key:
+                recounted = msgspec.structs.replace(recounted, task_id=task.key)
             self._take(recounted)
 
     def add_output(
@@ -348,18 +354,24 @@ class Recorder:
             del self._tasks[key]
 
     def _put(self, change: RunRow | Resumed | TaskEnd) -> None:
+        """Hand over a row, made with the task's id, and before its first one the life.
+
+        A task that is kept has the same id in all of its lives.
+        """
         row = change.row if isinstance(change, Resumed) else change
-        key = row.key if isinstance(row, TaskEnd) else row.task
+        task_id = row.key if isinstance(row, TaskEnd) else row.task
         with self.lock:
-            if key in self._new:
-                self._new.discard(key)
-                self._take(self._tasks[key])
-            if isinstance(row, TaskEnd):
-                self._take(change)
-                return
+            task = self._tasks.get(task_id)  # None: a run outlasts its task
+            if task is not None and task_id in self._new:
+                self._new.discard(task_id)
+                self._take(task)
             if isinstance(change, RunRow):
                 change = row = self._take_slot(change)
+            if task is not None and task.key != task_id:
+                change = name_life(change, task.key)
             self._take(change)
+            if isinstance(row, TaskEnd):
+                return
             if row.outcome in OPEN:
                 self._in_progress[row.id] = row
             else:
@@ -371,6 +383,18 @@ class Recorder:
         if known is None or known.slot == row.slot:
             return row
         return msgspec.structs.replace(row, slot=known.slot)
+
+
+def name_life(
+    change: RunRow | Resumed | TaskEnd, key: str
+) -> RunRow | Resumed | TaskEnd:
+    """Return a change that was made with a task's id with the life that it is of."""
+    if isinstance(change, TaskEnd):
+        return msgspec.structs.replace(change, key=key)
+    if isinstance(change, Resumed):
+        row = msgspec.structs.replace(change.row, task=key)
+        return msgspec.structs.replace(change, row=row)
+    return msgspec.structs.replace(change, task=key)
 
 
 def _make_row(

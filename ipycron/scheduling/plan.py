@@ -18,11 +18,11 @@ import msgspec
 from ipycron.scheduling.events import (
     Pause,  # noqa: TC001 - msgspec reads the annotations
 )
+from ipycron.scheduling.policy import CatchUp  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Schedule
 
 # Missed slots that are reported one by one; the rest are reported as a count (R2).
@@ -65,6 +65,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
             been alive. It may have run a slot before that without reporting it: no
             slot up to here runs as if it were on time, and the slot of the last
             second, if there is one, is not caught up on, but missed.
+        catch_up: what to do about its slots, if not what the task's policy says.
         settled: slots in between that are already settled, in ascending order: while
             one slot waits for its random delay, its election or its turn, later ones
             may be settled.
@@ -80,6 +81,7 @@ class Outage(msgspec.Struct, frozen=True, kw_only=True):
     is_clean: bool = False
     pause: Pause | None = None
     was_corrected: bool = False
+    catch_up: CatchUp | None = None
 
 
 class Recounted(msgspec.Struct, frozen=True, kw_only=True):

@@ -235,22 +235,28 @@ class Slots:
             state.schedule,
             now=now,
             tolerance=state.policy.tolerance,
-            catch_up=self._catch_up,
+            catch_up=outage.catch_up or self._catch_up,
         )
         for newest in (skipped.newest, beat.newest):
             if newest is not None:
                 state.settled_slot = max(newest, state.settled_slot or newest)
         report_excluded = self._excluded.arm_after(outage)
         self._arm(beat.next_slot)
-        return partial(self._settle_outage, skipped, beat, report_excluded)
+        return partial(
+            self._settle_outage, skipped, beat, report_excluded, outage.catch_up
+        )
 
     def _settle_outage(
-        self, skipped: Beat, beat: Beat, report_excluded: Callable[[], None]
+        self,
+        skipped: Beat,
+        beat: Beat,
+        report_excluded: Callable[[], None],
+        catch_up: CatchUp | None,
     ) -> None:
         report_excluded()
         self._report(skipped, is_paused=True)
         self._end_pause(self._services.clock.now())
-        self._carry_out(beat)
+        self._carry_out(beat, catch_up)
 
     def report_missed(self, since: float) -> None:
         """Report the slots from `since` to the first start as missed.
@@ -419,7 +425,7 @@ class Slots:
         self._arm(beat.next_slot)
         self._carry_out(beat)
 
-    def _carry_out(self, beat: Beat) -> None:
+    def _carry_out(self, beat: Beat, catch_up: CatchUp | None = None) -> None:
         """Report the missed slots of a wake-up, run the due one, catch up on the rest.
 
         The one that is due comes first: it might be skipped later.
@@ -428,7 +434,7 @@ class Slots:
         if beat.newest is not None:
             self._admission.end_ladders(NEXT_SLOT, is_slot=True)
         if beat.owed:  # first: a stop reports them as missed
-            self._backlog.add(beat.owed, state.policy.gaps)
+            self._backlog.add(beat.owed, catch_up or state.policy.gaps)
         self._report(beat)
         # A receiver of a report may already have stopped the task.
         if beat.due is not None and state.phase is Phase.STARTED:

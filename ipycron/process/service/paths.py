@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 VARIABLE = "IPYCRON_SERVICE_DIR"
 """The environment variable with a folder of its own for the service."""
 
+EXIT_HELD = 75
+"""Exit code of a service that ends because another one holds the lock."""
+EXIT_SETUP = 78
+"""Exit code of one that cannot be set up: starting it again would not help."""
+
 MAX_SOCKET_BYTES = 107
 """The longest path of a Unix socket, without its final zero byte. Source: unix(7)."""
 
@@ -65,6 +70,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
         socket: where it listens.
         version: of ipycron.
         started_at: when it was started, Unix seconds.
+        started: the same as the system says it, as text to compare.
     """
 
     pid: int
@@ -72,6 +78,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     version: str
     started_at: float
+    started: str = ""
 
 
 def find_places(environ: Mapping[str, str] = os.environ) -> Places:

@@ -45,7 +45,7 @@ from ipycron.process.wire.protocol import (
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ipycron.process.start import ZygoteProcess
     from ipycron.process.wire.channel import Uplink
@@ -82,13 +82,13 @@ class ZygoteHandle:
         self,
         warn: Callable[[str], None],
         file_limits: tuple[int, int] | None,
-        leash: int | None,
+        leashes: Sequence[int],
         first: ZygoteProcess | None = None,
     ) -> None:
         self._first = first
         self._warn = warn
         self._file_limits = file_limits
-        self._leash = leash
+        self._leashes = leashes
         self._channel: Channel | None = None
         self._workers: dict[int, WorkerProcess] = {}
         self._ids = itertools.count(1)
@@ -128,7 +128,7 @@ class ZygoteHandle:
     def warm(self) -> Channel:
         """Start the zygote if there is none; return its channel."""
         if self._channel is None:
-            started = self._first or start_zygote(self._file_limits, self._leash)
+            started = self._first or start_zygote(self._file_limits, self._leashes)
             self._first = None
             self._process = started
             self._channel = Channel(
@@ -282,7 +282,7 @@ class ProcessLauncher:
         warn: called with a warning for the user, as one line.
         file_limits: soft and hard RLIMIT_NOFILE of every job; by default the
             supervisor's own.
-        leash: a descriptor that the zygote keeps open as long as it lives.
+        leashes: descriptors that the zygote keeps open as long as it lives.
         zygote: the first zygote, if there is one.
     """
 
@@ -292,10 +292,10 @@ class ProcessLauncher:
         warn: Callable[[str], None],
         *,
         file_limits: tuple[int, int] | None = None,
-        leash: int | None = None,
+        leashes: Sequence[int] = (),
         zygote: ZygoteProcess | None = None,
     ) -> None:
-        self.zygote = ZygoteHandle(warn, file_limits, leash, zygote)
+        self.zygote = ZygoteHandle(warn, file_limits, leashes, zygote)
         self._spawner = Spawner(file_limits)
         self._uplink = uplink
         self._flood = Flood()

@@ -35,21 +35,29 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
-    """Run the supervisor on the client's socket `fd`, holding its `leash`."""
+def main(fd: int, leash: int, *rest: int) -> NoReturn:
+    """Run the supervisor on the client's socket `fd`, holding its `leash`.
+
+    Args:
+        fd: the socket.
+        leash: a descriptor that it and its zygote hold as long as they live.
+        *rest: further leashes, those of predecessors, and how many of the former.
+    """
+    others, count = rest[:-1], sum(rest[-1:])
+    leashes, predecessors = (leash, *others[:count]), others[count:]
     check_not_below_job()
     reset_signals()
     wake_with_parent_end()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    close_others([fd, leash, *predecessors])
-    keep_from_children([fd, leash, *predecessors])
+    close_others([fd, leash, *others])
+    keep_from_children([fd, leash, *others])
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Four descriptors a worker: a limit of 1,024 would be reached at 250 tasks.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     zygote = None
     with contextlib.suppress(OSError):  # the first fork retries and reports it
-        zygote = _fork_zygote((soft, hard), leash)
+        zygote = _fork_zygote((soft, hard), leashes)
 
     _import_asyncio()
     import asyncio  # noqa: PLC0415 - see above
@@ -64,11 +72,13 @@ def main(fd: int, leash: int, *predecessors: int) -> NoReturn:
     gc.freeze()
     gc.enable()
     # Jobs keep the client's limits: select() and the like rely on low ones.
-    asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leash, zygote))
+    asyncio.run(serve(socket.socket(fileno=fd), (soft, hard), leashes, zygote))
     os._exit(0)
 
 
-def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
+def _fork_zygote(
+    file_limits: tuple[int, int], leashes: tuple[int, ...]
+) -> ZygoteProcess:
     """Do what `start_zygote` does, without a fresh interpreter. Raises `OSError`."""
     for name in ("channel", "outcome", "zones"):
         importlib.import_module(f"ipycron.process.wire.{name}")
@@ -83,7 +93,7 @@ def _fork_zygote(file_limits: tuple[int, int], leash: int) -> ZygoteProcess:
             resource.setrlimit(resource.RLIMIT_NOFILE, file_limits)
             from ipycron.process.worker import zygote  # noqa: PLC0415 - not the supervisor's
 
-            zygote.main(theirs.detach(), leash)
+            zygote.main(theirs.detach(), *leashes)
         except BaseException:  # noqa: BLE001 - border: process main
             traceback.print_exc()
         finally:

@@ -23,6 +23,7 @@ from ipycron.process.supervisor.launcher import ProcessLauncher
 from ipycron.process.supervisor.places import ClientPlaces
 from ipycron.process.supervisor.worker_process import LoadFailed
 from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.notices import describe_notice
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import (
@@ -40,7 +41,6 @@ from ipycron.process.wire.protocol import (
     HistoryBehind,
     KeepHistory,
     Logged,
-    Noticed,
     Pausing,
     Ping,
     Pong,
@@ -103,7 +103,7 @@ class Supervisor:
     Args:
         sock: the supervisor's end of the socket to the client.
         file_limits: the client's own RLIMIT_NOFILE, for the jobs.
-        leash: also held by the zygote; see `Connection`.
+        leashes: also held by the zygote; see `Connection`.
         zygote: the first zygote, if there is one.
     """
 
@@ -111,7 +111,7 @@ class Supervisor:
         self,
         sock: socket.socket,
         file_limits: tuple[int, int],
-        leash: int,
+        leashes: tuple[int, ...],
         zygote: ZygoteProcess | None,
     ) -> None:
         loop = self._loop = asyncio.get_running_loop()
@@ -124,7 +124,7 @@ class Supervisor:
             on_close=lambda _: self.end(),
         )
         self._launcher = ProcessLauncher(
-            self, self._warn, file_limits=file_limits, leash=leash, zygote=zygote
+            self, self._warn, file_limits=file_limits, leashes=leashes, zygote=zygote
         )
         self._elector = ClientElector(self._client)
         self._history = HistoryKeeper(self._warn_soon)
@@ -347,27 +347,7 @@ class Supervisor:
         return self._client.backlog > CONGESTION_BYTES
 
     def _emit(self, notice: Notice) -> None:
-        outcome = notice.outcome
-        message = Noticed(
-            event=notice.event,
-            task_id=notice.task_id,
-            status=notice.status,
-            date=notice.date,
-            triggered_at=notice.triggered_at,
-            execution=notice.execution,
-            is_ok=None if outcome is None else outcome.is_ok,
-            summary="" if outcome is None else outcome.summary,
-            reason=notice.reason,
-            missed_count=notice.missed_count,
-            missed_since=notice.missed_since,
-            manner="plain" if outcome is None else outcome.manner,
-            runs_left=notice.runs_left,
-            pause=notice.pause,
-            next_attempt_at=notice.next_attempt_at,
-            is_skipped=notice.is_skipped,
-            run_id=notice.run_id,
-            remark="" if outcome is None else outcome.remark,
-        )
+        outcome, message = notice.outcome, describe_notice(notice)
         run = notice.execution
         if outcome is None:
             self._client.send_within(NOTICE_DELAY, message)
@@ -508,11 +488,11 @@ def _encode_value(value: object) -> Payload:
 async def serve(
     sock: socket.socket,
     file_limits: tuple[int, int],
-    leash: int,
+    leashes: tuple[int, ...],
     zygote: ZygoteProcess | None,
 ) -> None:
     """Serve the client until it is gone; see `Supervisor`."""
-    supervisor = Supervisor(sock, file_limits, leash, zygote)
+    supervisor = Supervisor(sock, file_limits, leashes, zygote)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, supervisor.end)
     await supervisor.ended.wait()
     await asyncio.sleep(0)  # so that the last reply is sent

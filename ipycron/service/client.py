@@ -1,0 +1,203 @@
+"""The client of the service's own process: it reports to the server what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from ipycron.client.client import Client
+from ipycron.client.history import ClientHistory
+from ipycron.client.jobs import Background
+from ipycron.client.lives import make_life
+from ipycron.client.options import TaskOptions
+from ipycron.client.record import TaskRecord
+from ipycron.process.wire.protocol import FileJob
+from ipycron.process.wire.triggers import make_trigger
+from ipycron.runlog.keeper import READERS_PATIENCE
+from ipycron.scheduling.policy import Policy
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
+
+    from ipycron.client.event_log import EventLog
+    from ipycron.process.service.protocol import Declaration
+    from ipycron.process.wire.payload import Payload
+    from ipycron.process.wire.protocol import Displayed, Streamed
+    from ipycron.runlog.rows import TaskRow
+    from ipycron.scheduling.events import Notice
+
+
+T = TypeVar("T")
+
+
+class Observer(Protocol):
+    """Receives what happens to the tasks, on the client's loop, in order."""
+
+    def see_notice(self, notice: Notice) -> None:
+        """Pass an event on."""
+
+    def see_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Pass on what a run has written or displayed."""
+
+    def see_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """Pass on what a job has logged."""
+
+    def see_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """Tell whoever requested a run that there is none."""
+
+
+class ServiceClient(Client):
+    """A client whose tasks others have declared, and are followed by.
+
+    Attributes:
+        observer: what it reports to; None before the server is up.
+    """
+
+    history: ServiceHistory
+
+    def __init__(self, event_log: EventLog | None = None) -> None:
+        super().__init__(event_log)
+        self.history = ServiceHistory(self.warn)
+        self.observer: Observer | None = None
+        self.echo.is_on = False
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop on which everything happens."""
+        return self._get_engine(is_for_worker=True).run(work)
+
+    async def write_history(self) -> None:
+        """Return once the rows so far are written, the supervisor's, too."""
+        engine = self._engine
+        flushed = None if engine is None else engine.background.flush_history()
+        if flushed is not None:
+            await flushed
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.history.flush, READERS_PATIENCE)
+
+    def handle_notice(self, notice: Notice) -> None:
+        """Update the task, then report to the server."""
+        super().handle_notice(notice)
+        if self.observer is not None:
+            self.observer.see_notice(notice)
+
+    def handle_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Add to the output of a run, then report it."""
+        super().handle_output(message, payload)
+        if self.observer is not None:
+            self.observer.see_output(message, payload)
+
+    def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """Report what a job has logged: its clients log it, this process does not."""
+        if not task_id:
+            super().handle_record(record, task_id)
+        elif self.observer is not None:
+            self.observer.see_record(record, task_id)
+
+    def handle_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """Tell whoever requested the run."""
+        super().handle_refusal(task_id, execution_id, error)
+        if self.observer is not None:
+            self.observer.see_refusal(task_id, execution_id, error)
+
+
+class ServiceHistory(ClientHistory):
+    """The history of tasks that were declared elsewhere, and live again and again.
+
+    What an earlier life owes is found out by the server, for each of them.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        super().__init__(warn)
+        self._declared: dict[str, TaskRow] = {}
+
+    def expect(self, task: TaskRecord, declaration: Declaration, life: str) -> None:
+        """Note what the history is to say of a task; before it is added.
+
+        Args:
+            task: the task.
+            declaration: as it was made.
+            life: names this life of the task, which has had others.
+        """
+        row = make_life(task)
+        before = declaration.register.life
+        self._declared[task.id] = msgspec.structs.replace(
+            row,
+            key=f"{task.id}.{life}",
+            origin=declaration.origin,
+            code_hash=row.code_hash if before is None else before.code_hash,
+        )
+
+    def begin(self, task: TaskRecord) -> TaskRow | None:
+        """Record a task from now on; return its life, None if it is not recorded."""
+        row = self._declared.pop(task.id, None)
+        if row is not None and task.options.history and self.is_kept:
+            self._lives[task.id] = row
+            self._keeper.recorder.declare(row)
+        return super().begin(task)
+
+    def begins_anew(self, task: TaskRecord) -> bool:  # noqa: ARG002 - see the class
+        """Return False: its start need not look for an earlier life."""
+        return False
+
+
+def make_record(
+    client: ServiceClient, declaration: Declaration, payload: Payload
+) -> TaskRecord:
+    """Return the record of a kept task, ready to be added to the client.
+
+    Raises:
+        Exception: whatever is wrong with the declaration.
+    """
+    register = declaration.register
+    trigger = make_trigger(register.trigger)
+    record = TaskRecord(
+        client,
+        trigger,
+        Background(
+            job=register.job,
+            payload=payload,
+            label=declaration.label or register.name,
+        ),
+        _make_options(declaration),
+        task_id=register.task_id,
+    )
+    record.setting = register.setting
+    record.cell = declaration.cell
+    record.observed.pause = record.observed.last_pause = register.pause
+    return record
+
+
+def _make_options(declaration: Declaration) -> TaskOptions:
+    register = declaration.register
+    job = register.job
+    policy: dict[str, Any] = {
+        name: getattr(register.policy, name) for name in Policy.__dataclass_fields__
+    }
+    return TaskOptions(
+        **policy,
+        name=register.name,
+        timezone=make_trigger(register.trigger).timezone,
+        day_or=declaration.day_or,
+        suppress_missed_warning=declaration.suppress_missed_warning,
+        # The client that calls waits, and gives up waiting, by itself.
+        execute_timeout=None,
+        args=(tuple(map(_decode, job.args)) if isinstance(job, FileJob) else ()),
+        background=True,
+        launcher=register.launcher,
+        history=declaration.history,
+        echo=False,
+        unref=True,
+        max_result_bytes=register.setting.max_result_bytes,
+    )
+
+
+_decode = partial(bytes.decode, encoding="utf-8", errors="surrogateescape")

@@ -1,0 +1,328 @@
+"""The service as a program: `ipycron serve`, or started by the first task that is kept.
+
+It holds a lock as long as it lives. So do its supervisor and zygote: whoever takes the
+lock next finds nothing of it left, and no job of the two runs at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+import ipycron
+from ipycron.client.registry import registry
+from ipycron.errors import ServiceError
+from ipycron.process.service.launch import HELD, READY
+from ipycron.process.service.paths import (
+    EXIT_HELD,
+    EXIT_SETUP,
+    Holder,
+    Places,
+    find_places,
+    make_private,
+    read_holder,
+)
+from ipycron.process.service.protocol import make_greeting
+from ipycron.runlog.presence import find_own_presence, is_gone
+from ipycron.scheduling.clock import SystemClock
+from ipycron.service.client import ServiceClient
+from ipycron.service.keeper import Keeper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from ipycron.process.service.protocol import Greeting
+
+DRAIN_TIMEOUT = 60.0
+"""Seconds that runs in progress get when the service is told to end."""
+LOCK_TIMEOUT = 15.0
+"""Seconds for what is left of a killed service to end."""
+_POLL = 0.05
+_MAX_LOG_BYTES = 4 << 20
+"""A larger log is set aside when the service starts; one older one is kept."""
+_WATCH_EVERY = 5.0
+
+_log = logging.getLogger("ipycron.service")
+
+
+class Held(Exception):
+    """Another service holds the lock."""
+
+
+class Lock:
+    """The lock of a service, for as long as the process lives.
+
+    Attributes:
+        descriptor: the lock file's; inherited by the supervisor and its zygote.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self.descriptor = -1
+
+    def take(self) -> None:
+        """Take the lock; wait for what is left of a service that was killed.
+
+        Raises:
+            Held: if another service has it.
+            ServiceError: if it cannot be taken.
+        """
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        while not self._take_nowait():
+            if self._is_served():
+                raise Held
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    reason=f"processes of an earlier service still hold "
+                    f"{self._places.lock}, and do not end. End them: `ipycron doctor` "
+                    "lists them"
+                )
+            threading.Event().wait(_POLL)
+
+    def _take_nowait(self) -> bool:
+        path = self._places.lock
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            reason = f"the lock {path} cannot be opened: {error.strerror}"
+            raise ServiceError(reason=reason) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                self.descriptor = descriptor
+                return True
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError as error:
+            os.close(descriptor)
+            reason = f"{path} cannot be locked: {error.strerror}. Its file system has "
+            raise ServiceError(reason=f"{reason}no locks") from error
+        os.close(descriptor)
+        return False
+
+    def _is_served(self) -> bool:
+        """Return whether the process that the lock file names is still there."""
+        holder = read_holder(self._places)
+        if holder is None:
+            return False
+        if holder.host != socket.gethostname():
+            return True
+        own = find_own_presence()
+        other = msgspec.structs.replace(own, pid=holder.pid, started=holder.started)
+        return not is_gone(other, own)
+
+    def write(self, greeting: Greeting) -> None:
+        """Say in the file who holds it, for clients and for the next service."""
+        holder = Holder(
+            pid=greeting.pid,
+            host=socket.gethostname(),
+            socket=str(self._places.socket),
+            version=greeting.version,
+            started_at=greeting.started_at,
+            started=find_own_presence().started,
+        )
+        data = msgspec.json.encode(holder)
+        os.pwrite(self.descriptor, data, 0)
+        os.ftruncate(self.descriptor, len(data))
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file was deleted: another service could take a new one."""
+        try:
+            return os.fstat(self.descriptor).st_ino != self._places.lock.stat().st_ino
+        except OSError:
+            return True
+
+
+class Service:
+    """The running service; see the module."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._lock = Lock(places)
+        self._ended = threading.Event()
+        self._timeout = DRAIN_TIMEOUT
+        self._is_restart = True
+
+    def run(self, on_ready: Callable[[], None]) -> int:
+        """Serve until it is told to end; return the exit code.
+
+        Args:
+            on_ready: called when clients can attach.
+
+        Raises:
+            Held: if another one runs.
+            ServiceError: if it cannot be set up.
+        """
+        make_private(self._places.folder)
+        self._lock.take()
+        _raise_file_limit()
+        started_at = SystemClock().now()
+        greeting = make_greeting(ipycron.__version__, started_at)
+        with registry.exchange(self._make_client):
+            client = registry.client
+            assert isinstance(client, ServiceClient)
+            keeper = client.run(self._make_keeper(client, greeting)).result()
+            try:
+                client.run(keeper.open()).result()
+                self._lock.write(greeting)
+                _log.info(
+                    "ipycron %s serves %s, process %d",
+                    greeting.version,
+                    self._places.folder,
+                    greeting.pid,
+                )
+                on_ready()
+                self._wait(greeting)
+                _log.info("it ends")
+                work = keeper.prepare_end(is_restart=self._is_restart)
+                client.run(work).result()
+            finally:
+                client.shutdown(self._timeout)
+                keeper.close()
+                os.ftruncate(self._lock.descriptor, 0)
+        return 0
+
+    def _make_client(self, event_log: object) -> ServiceClient:  # noqa: ARG002 - its own
+        client = ServiceClient()
+        client.leashes = (self._lock.descriptor,)
+        return client
+
+    async def _make_keeper(self, client: ServiceClient, greeting: Greeting) -> Keeper:
+        return Keeper(client, self._places, greeting, on_end=self.end)
+
+    def _wait(self, greeting: Greeting) -> None:
+        """Wait for the end; take a new lock if the file is deleted meanwhile."""
+        while not self._ended.wait(_WATCH_EVERY):
+            if not self._lock.is_lost:
+                continue
+            _log.warning("the lock %s is gone: it is made again", self._places.lock)
+            try:
+                make_private(self._places.folder)
+                self._lock.take()
+                self._lock.write(greeting)
+            except Held:
+                _log.error("another service runs: this one ends")
+                return
+            except ServiceError as error:
+                _log.warning("%s", error)
+
+    def end(self, timeout: float, is_restart: bool) -> None:  # noqa: FBT001 - a message's
+        """Have `run` return; from any thread and from a signal handler."""
+        self._timeout = min(max(timeout, 0.0), DRAIN_TIMEOUT)
+        self._is_restart = is_restart
+        self._ended.set()
+
+    def handle_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """End as a restart does; at once at the second signal."""
+        if self._ended.is_set():
+            os._exit(1)
+        self.end(DRAIN_TIMEOUT, is_restart=True)
+
+
+def serve(places: Places, on_ready: Callable[[], None] = lambda: None) -> int:
+    """Run the service in the foreground; return its exit code.
+
+    Writes its log to stderr. SIGTERM and Ctrl-C have it end the runs in progress,
+    within `DRAIN_TIMEOUT`, and hand over to the next one.
+
+    Raises:
+        ServiceError: if it cannot be set up.
+    """
+    _set_up_log()
+    service = Service(places)
+    with _handling(service):
+        try:
+            return service.run(on_ready)
+        except Held:
+            _log.info("another service holds %s", places.lock)
+            return EXIT_HELD
+
+
+def run_detached(pipe: int) -> None:
+    """Run the service that a kernel has started; tell it through a pipe how it went."""
+
+    def answer(data: bytes) -> None:
+        with contextlib.suppress(OSError):  # it waits no more
+            os.write(pipe, data)
+            os.close(pipe)
+
+    code = 1
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.set_inheritable(pipe, False)
+        places = find_places()
+        _turn_log(places)
+        code = serve(places, lambda: answer(READY))
+        if code == EXIT_HELD:
+            answer(HELD)
+    except ServiceError as error:
+        _log.error("%s", error)
+        answer(error.reason.encode())
+        code = EXIT_SETUP
+    except BaseException:  # noqa: BLE001 - border: process main
+        _log.exception("it ends")
+        code = 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@contextlib.contextmanager
+def _handling(service: Service) -> Iterator[None]:
+    """Have signals end the service; a closed terminal does not."""
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in signals}
+    for number in signals:
+        signal.signal(number, service.handle_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _set_up_log() -> None:
+    """Log to stderr: what happens to the service, and what goes wrong with tasks."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log = logging.getLogger("ipycron")
+    log.addHandler(handler)
+    log.propagate = False
+    _log.setLevel(logging.INFO)
+
+
+def _turn_log(places: Places) -> None:
+    """Set a large log aside. Other processes may still write to the old one."""
+    try:
+        if os.fstat(2).st_size < _MAX_LOG_BYTES:
+            return
+        places.log.rename(places.log.with_name(f"{places.log.name}.1"))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        log = os.open(places.log, flags, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+    except OSError:
+        return
+
+
+def _raise_file_limit() -> None:
+    """Allow as many descriptors as the system does: clients, and large payloads."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

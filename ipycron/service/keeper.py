@@ -1,0 +1,739 @@
+"""The keeper: the tasks of the service, as its store has them and its clients see them.
+
+Runs on the loop of the service's client, which schedules the tasks like those of any
+program. What a client requests is answered when it is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec.structs import replace
+
+from ipycron.errors import (
+    InvalidOption,
+    ServiceError,
+    StartError,
+    StartRevoked,
+    TaskDestroyed,
+)
+from ipycron.process.service.protocol import (
+    AllKnown,
+    AskStatus,
+    Declaration,
+    Declare,
+    Drain,
+    FailedTask,
+    Going,
+    Greeting,
+    Known,
+    PastState,
+    Rescheduling,
+    StatusReport,
+    TaskState,
+)
+from ipycron.process.wire.notices import describe_notice
+from ipycron.process.wire.outcome import encode_error
+from ipycron.process.wire.payload import Payload, pack_data
+from ipycron.process.wire.protocol import (
+    Control,
+    Displayed,
+    Execute,
+    FlushHistory,
+    Logged,
+    Pausing,
+    Refused,
+    SetPool,
+    Shutdown,
+    Streamed,
+)
+from ipycron.process.wire.triggers import describe_trigger, make_trigger
+from ipycron.process.wire.zones import describe_zone
+from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.policy import CatchUp
+from ipycron.service.client import make_record
+from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
+from ipycron.service.store import KeptState, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.client.completion import Completion
+    from ipycron.client.record import TaskRecord
+    from ipycron.process.service.paths import Places
+    from ipycron.process.wire.channel import Frame
+    from ipycron.process.wire.protocol import Message
+    from ipycron.scheduling.plan import Outage
+    from ipycron.scheduling.policy import Policy
+    from ipycron.service.client import ServiceClient
+    from ipycron.service.store import StoredTask
+
+MAX_RUNS = 20
+"""Past runs of a task that a client gets when it attaches."""
+STARTS_AT_ONCE = 8
+"""Tasks that are started at once with the service: a thousand that load their jobs
+together would all take too long."""
+RETRY = 5.0
+"""Seconds until the next attempt to save what could not be saved."""
+HANDOVER = 120.0
+"""Seconds after the end of a service in which the next one makes up for the slots in
+between: longer, and they are a gap like any other (C1)."""
+_ENDED = "ended"
+_HANDED_OVER = CatchUp("all", window=HANDOVER)
+
+_log = logging.getLogger("ipycron.service")
+
+T = TypeVar("T")
+
+
+class KeptTask:
+    """One kept task.
+
+    Attributes:
+        declaration: as its clients see it, without what may be secret.
+        record: the client's; None if it could not be made.
+        state: as the store has it, or soon will.
+        error: why it is not scheduled; "" if it is, or was stopped.
+    """
+
+    def __init__(
+        self,
+        declaration: Declaration,
+        record: TaskRecord | None,
+        state: KeptState,
+        *,
+        error: str = "",
+    ) -> None:
+        self.declaration = declaration
+        self.record = record
+        self.state = state
+        self.error = error
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.declaration.register.name
+
+
+class Keeper:
+    """See the module.
+
+    Args:
+        client: runs the tasks.
+        places: the service's files.
+        greeting: the service's.
+        on_end: called with a number of seconds for the runs in progress, and whether
+            another service follows, when a client asks for the end.
+    """
+
+    def __init__(
+        self,
+        client: ServiceClient,
+        places: Places,
+        greeting: Greeting,
+        *,
+        on_end: Callable[[float, bool], None],
+    ) -> None:
+        self._client = client
+        self._places = places
+        self._greeting = greeting
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        # One thread: the store's calls are made in order, and none blocks the loop.
+        self._disk = ThreadPoolExecutor(1, "ipycron-store")
+        self._tasks: dict[str, KeptTask] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._callers: dict[str, Visitor] = {}
+        self._dirty: dict[str, KeptState] = {}
+        self._saving: asyncio.Task[None] | None = None
+        self._work: set[asyncio.Task[None]] = set()
+        self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._store_error = ""
+        self._is_ending = False
+        self._is_handed_over = False
+        self._life = uuid.uuid4().hex[:8]
+        self._server = Server(
+            places.socket,
+            greeting,
+            on_attach=self._attach,
+            on_message=self._handle,
+        )
+
+    # --- its beginning and its end --------------------------------------------------
+
+    async def open(self) -> None:
+        """Load the tasks, listen, and begin to start the tasks.
+
+        Raises:
+            ServiceError: if the store or the socket cannot be used.
+        """
+        self._store = await self._run(lambda: Store(self._places))
+        await self._run(self._store.collect)
+        ended = await self._run(lambda: self._store.take_mark(_ENDED))
+        now = self._client.clock.now()
+        self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
+        pools = await self._run(self._store.read_pools)
+        for name, limit in pools.items():
+            self._client.set_pool(name, limit)
+        restored = [
+            await self._restore(stored) for stored in await self._run(self._store.load)
+        ]
+        self._client.observer = self
+        self._server.open()
+        for kept in restored:
+            if kept is not None and kept.record is not None and kept.state.is_started:
+                self._spawn(self._start_again(kept))
+
+    async def prepare_end(self, *, is_restart: bool) -> None:
+        """Begin nothing more; let the clients know, and save what is to be saved."""
+        self._is_ending = True
+        reason = "it is being restarted" if is_restart else "it was told to end"
+        self._server.broadcast(Going(reason, is_restart))
+        await self._save()
+
+    def close(self) -> None:
+        """Save the last states; called when the client is gone, on any thread."""
+        self._disk.shutdown()
+        try:
+            if self._dirty:
+                self._store.save(self._dirty)
+            self._store.put_mark(_ENDED, self._client.clock.now())
+        except ServiceError as error:
+            _log.error("%s", error)
+        self._store.close()
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        """Make a call of the store on its thread."""
+        return await self._loop.run_in_executor(self._disk, call)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    # --- tasks of the store ---------------------------------------------------------
+
+    async def _restore(self, stored: StoredTask) -> KeptTask | None:
+        """Make the task of a row again; one that cannot be is failed, and says why."""
+        declaration = stored.declaration
+        if declaration is None:
+            _log.error("task %r cannot be loaded: %s", stored.name, stored.error)
+            return None
+        register = replace(
+            declaration.register,
+            pause=stored.state.pause,
+            policy=_limit(declaration.register.policy, stored.state.runs_left),
+        )
+        declaration = replace(declaration, register=register)
+        record, error = None, ""
+        try:
+            payload = await self._run(lambda: self._store.read_payload(stored.payload))
+            record = self._make_record(declaration, payload)
+        except Exception as failure:  # noqa: BLE001 - border: one task, not the service
+            error = f"{type(failure).__name__}: {failure}"
+            _log.error("task %r cannot be loaded: %s", stored.name, error)
+        kept = KeptTask(
+            _redact(declaration),
+            record,
+            stored.state,
+            error=error or stored.state.error,
+        )
+        self._tasks[stored.id] = kept
+        if record is not None:
+            self._client.add(record)
+        return kept
+
+    def _make_record(self, declaration: Declaration, payload: Payload) -> TaskRecord:
+        record = make_record(self._client, declaration, payload)
+        self._client.history.expect(record, declaration, self._life)
+        return record
+
+    async def _start_again(self, kept: KeptTask) -> None:
+        """Start a task as the store has it; a failure is logged and shown."""
+        async with self._starts:
+            record = kept.record
+            assert record is not None
+            try:
+                await self._start(record)
+            except StartRevoked:
+                pass
+            except Exception as error:  # noqa: BLE001 - border: one task
+                self._fail(kept, error)
+
+    def _fail(self, kept: KeptTask, error: BaseException) -> None:
+        head = str(error).strip().partition("\n")[0]
+        kept.error = f"{type(error).__name__}: {head}"
+        _log.error("task %r did not start: %s", kept.name, kept.error)
+        self._show(kept)
+
+    async def _start(self, record: TaskRecord) -> None:
+        """Start a task, with what an earlier life of it owes (C1)."""
+        self._client.history.begin(record)
+        outage = await self._loop.run_in_executor(None, self._find_outage, record)
+        if outage is not None and not record.is_over:
+            record.inherit(outage)
+        await ended(record.control("start"))
+
+    def _find_outage(self, record: TaskRecord) -> Outage | None:
+        outage = self._client.history.find_outage(record)
+        if outage is None or not outage.is_clean or not self._is_handed_over:
+            return outage
+        if record.options.gaps.mode != "none":
+            return outage
+        # The user has not ended anything: every slot of a restart runs.
+        return replace(outage, is_clean=False, catch_up=_HANDED_OVER)
+
+    # --- requests -------------------------------------------------------------------
+
+    def _handle(self, visitor: Visitor, message: Message, frame: Frame) -> None:
+        if visitor.misfit is not None and not isinstance(
+            message, AskStatus | Drain | Shutdown
+        ):
+            request_id = getattr(message, "request_id", None)
+            if request_id is not None:
+                visitor.refuse(request_id, visitor.misfit)
+        elif isinstance(message, Execute):
+            self._execute(visitor, message)
+        elif isinstance(message, Declare):
+            work = self._declare(message.declaration, frame.payload)
+            visitor.answer(message.request_id, work)
+        elif isinstance(message, Control):
+            visitor.answer(message.request_id, self._control(message))
+        elif isinstance(message, Pausing):
+            visitor.answer(message.request_id, self._pause(message))
+        elif isinstance(message, Rescheduling):
+            visitor.answer(message.request_id, self._reschedule(message))
+        elif isinstance(message, SetPool):
+            self._spawn(self._set_pool(message))
+        else:
+            self._handle_rest(visitor, message)
+
+    def _handle_rest(self, visitor: Visitor, message: Message) -> None:
+        if isinstance(message, FlushHistory):
+            visitor.answer(message.request_id, self._client.write_history())
+        elif isinstance(message, AskStatus):
+            visitor.send(self._report(message.request_id))
+        elif isinstance(message, Drain | Shutdown):
+            is_restart = isinstance(message, Drain)
+            _log.info("%s asks for the end", visitor)
+            visitor.answer(message.request_id, self._end(message.timeout, is_restart))
+
+    async def _end(self, timeout: float, is_restart: bool) -> None:  # noqa: FBT001 - a message's field
+        self._loop.call_soon(self._on_end, timeout, is_restart)
+
+    async def _declare(self, declaration: Declaration, payload: Payload) -> None:
+        """Keep a task; see `Declare`."""
+        self._check_open()
+        name = declaration.register.name
+        if not name or declaration.register.task_id in self._tasks:
+            raise InvalidOption(
+                option="name", value=name, expected="a name, and a new id, to be kept"
+            )
+        async with self._locks.setdefault(name, asyncio.Lock()):
+            self._check_open()
+            stored = await self._run(lambda: self._store.add_payload(payload))
+            fixed = self._fix_schedule(declaration)
+            record = self._make_record(fixed, payload)
+            before = [k for k in self._tasks.values() if k.name == name]
+            self._client.add(record)
+            try:
+                await self._replace(fixed, record, stored, before)
+            except BaseException:
+                self._destroy(record)
+                raise
+
+    def _check_open(self) -> None:
+        if self._is_ending:
+            raise ServiceError(reason="it is about to end: declare the task again")
+
+    def _fix_schedule(self, declaration: Declaration) -> Declaration:
+        """Have a schedule that counts from its start count from now, for good."""
+        register = declaration.register
+        trigger = make_trigger(register.trigger)
+        if register.policy.start is None:
+            trigger = trigger.begin(self._client.clock.now(), trigger.timezone)
+        register = replace(register, trigger=describe_trigger(trigger))
+        return replace(declaration, register=register)
+
+    async def _replace(
+        self,
+        declaration: Declaration,
+        record: TaskRecord,
+        payload: str | None,
+        before: list[KeptTask],
+    ) -> None:
+        """Load a task, keep it, and end the one that it replaces (K5)."""
+        if declaration.is_started:
+            await self._start(record)
+        state = KeptState(
+            is_started=declaration.is_started,
+            pause=declaration.register.pause,
+            runs_left=declaration.register.policy.max_executions,
+        )
+        if record.observed.status == "destroyed":
+            return  # its only run is over already
+        await self._run(lambda: self._store.put(declaration, payload, state))
+        kept = KeptTask(_redact(declaration), record, state)
+        self._tasks[record.id] = kept
+        for old in before:
+            self._tasks.pop(old.declaration.register.task_id, None)
+            self._dismiss(old)
+        self._show(kept)
+        self._note_state(kept)
+
+    def _dismiss(self, old: KeptTask) -> None:
+        """End a task that was replaced; the store has the new one already."""
+        task_id = old.declaration.register.task_id
+        if old.record is not None:
+            self._destroy(old.record)
+        now = self._client.clock.now()
+        gone = describe_notice(make_gone(task_id, now))
+        self._server.broadcast(gone)
+
+    def _destroy(self, record: TaskRecord) -> None:
+        completion = record.control("destroy")
+        completion.watch(lambda end: end.peek())
+
+    async def _control(self, message: Control) -> None:
+        self._check_open()
+        kept = self._tasks.get(message.task_id)
+        if kept is None:
+            if message.action == "start":
+                raise TaskDestroyed(name=message.task_id)
+            return
+        async with self._locks.setdefault(kept.name, asyncio.Lock()):
+            if self._tasks.get(message.task_id) is kept:
+                await self._control_kept(kept, message)
+
+    async def _control_kept(self, kept: KeptTask, message: Control) -> None:
+        record, action = kept.record, message.action
+        if record is None:
+            if action == "start":
+                raise StartError(name=kept.name, reason=kept.error)
+            if action == "destroy":
+                await self._remove(kept)
+            return
+        try:
+            await ended(record.control(action, force=message.force))
+        except Exception as error:
+            if action == "start":
+                self._fail(kept, error)
+            raise
+        finally:
+            await self._save()
+
+    async def _remove(self, kept: KeptTask) -> None:
+        """Keep a task no longer that was never loaded."""
+        task_id = kept.declaration.register.task_id
+        await self._run(lambda: self._store.remove(task_id))
+        self._tasks.pop(task_id, None)
+        self._server.broadcast(
+            describe_notice(make_gone(task_id, self._client.clock.now()))
+        )
+
+    async def _pause(self, message: Pausing) -> None:
+        self._check_open()
+        kept = self._tasks.get(message.task_id)
+        if kept is None or kept.record is None:
+            return
+        completion: Completion[None] = kept.record.make_completion("pause")
+        self._client.pause(
+            kept.record, message.pause, completion, catch_up=message.catch_up
+        )
+        await ended(completion)
+        await self._save()
+
+    async def _reschedule(self, message: Rescheduling) -> None:
+        self._check_open()
+        kept = self._tasks.get(message.task_id)
+        if kept is None or kept.record is None:
+            raise TaskDestroyed(name=message.task_id)
+        record = kept.record
+        trigger = make_trigger(message.trigger)
+        trigger = trigger.begin(self._client.clock.now(), trigger.timezone)
+        stored = await self._run(lambda: self._store.find(record.id))
+        if stored is None or stored.declaration is None:
+            raise TaskDestroyed(name=kept.name)
+        register = replace(
+            stored.declaration.register,
+            trigger=describe_trigger(trigger),
+            zone=describe_zone(trigger.timezone),
+            pattern=message.pattern,
+        )
+        changed = replace(stored.declaration, register=register)
+        await self._run(lambda: self._store.change(changed))
+        record.expression = trigger
+        record.observed.last_end = None
+        record.observed.move_to(trigger.timezone)
+        self._client.reschedule(record)
+        kept.declaration = _redact(changed)
+        self._show(kept)
+
+    async def _set_pool(self, message: SetPool) -> None:
+        self._client.set_pool(message.name, message.limit)
+        try:
+            await self._run(lambda: self._store.put_pool(message.name, message.limit))
+        except ServiceError as error:
+            self._store_error = error.reason
+            _log.error("%s", error)
+
+    def _execute(self, visitor: Visitor, message: Execute) -> None:
+        kept = self._tasks.get(message.task_id)
+        if kept is None or kept.record is None:
+            error: Exception = (
+                TaskDestroyed(name=message.task_id)
+                if kept is None
+                else StartError(name=kept.name, reason=kept.error)
+            )
+            self._callers[message.execution_id] = visitor
+            self.see_refusal(message.task_id, message.execution_id, error)
+            return
+        self._callers[message.execution_id] = visitor
+        self._client.execute(kept.record, message.execution_id, message.slot)
+
+    # --- what clients see -----------------------------------------------------------
+
+    def _attach(self, visitor: Visitor) -> None:
+        """Send all tasks; from here on the client follows what happens."""
+        for kept in self._tasks.values():
+            visitor.send(Known(kept.declaration, read_state(kept), is_initial=True))
+            if kept.record is not None:
+                send_outputs(visitor, kept.record)
+        visitor.send(AllKnown())
+        visitor.is_live = True
+
+    def _show(self, kept: KeptTask) -> None:
+        """Tell all clients of a task that is new, or has changed."""
+        self._server.broadcast(Known(kept.declaration, read_state(kept)))
+
+    def _report(self, request_id: int) -> StatusReport:
+        tasks = self._tasks.values()
+        records = [kept.record for kept in tasks if kept.record is not None]
+        history = self._client.history
+        return StatusReport(
+            request_id=request_id,
+            greeting=self._greeting,
+            supervisor=self._client.supervisor_pid,
+            tasks=len(tasks),
+            running=sum(len(record.observed.running) for record in records),
+            clients=len(self._server),
+            dropped=self._server.dropped,
+            disconnected=self._server.disconnected,
+            failed=tuple(
+                FailedTask(name=kept.name, reason=kept.error)
+                for kept in tasks
+                if kept.error
+            ),
+            history_waiting=history.waiting,
+            history_lost=history.lost,
+            store_error=self._store_error,
+        )
+
+    def see_notice(self, notice: Notice) -> None:
+        """Pass an event of a kept task on, and save what it changes."""
+        kept = self._tasks.get(notice.task_id)
+        run = notice.execution
+        if run is not None and notice.event in (
+            Event.EXECUTION_FINISHED,
+            Event.EXECUTION_FAILED,
+        ):
+            self._callers.pop(run.id, None)
+        if kept is None:
+            return  # it is not kept yet, or no longer
+        if self._is_ending and notice.event in (
+            Event.TASK_STOPPED,
+            Event.TASK_DESTROYED,
+        ):
+            return  # with the service, by nobody's wish
+        self._server.broadcast(describe_notice(notice), _encode(notice))
+        if notice.event is Event.TASK_DESTROYED:
+            del self._tasks[notice.task_id]
+            self._dirty.pop(notice.task_id, None)
+            self._spawn(self._forget(notice.task_id))
+            return
+        self._note_event(kept, notice)
+        self._note_state(kept)
+
+    def _note_event(self, kept: KeptTask, notice: Notice) -> None:
+        state = kept.state
+        if notice.event in (Event.TASK_STARTED, Event.TASK_RESTARTED):
+            state, kept.error = replace(state, is_started=True, error=""), ""
+        elif notice.event is Event.TASK_STOPPED:
+            state = replace(state, is_started=False)
+        elif notice.event is Event.TASK_FAILED:
+            kept.error = "" if notice.outcome is None else notice.outcome.summary
+            state = replace(state, is_started=False, error=kept.error)
+        if state != kept.state:
+            kept.state = self._dirty[notice.task_id] = state
+            self._save_soon()
+
+    def _note_state(self, kept: KeptTask) -> None:
+        """Have the pause and the runs left saved, if they have changed."""
+        record = kept.record
+        assert record is not None
+        observed = record.observed
+        state = replace(kept.state, pause=observed.pause, runs_left=observed.runs_left)
+        if state != kept.state:
+            kept.state = self._dirty[record.id] = state
+            self._save_soon()
+
+    def see_output(self, message: Streamed | Displayed, payload: Payload) -> None:
+        """Pass on what a run has written or displayed."""
+        if message.task_id in self._tasks:
+            self._server.broadcast(message, payload)
+
+    def see_record(self, record: logging.LogRecord, task_id: str) -> None:
+        """Pass on what a job has logged."""
+        if task_id in self._tasks:
+            self._server.broadcast(Logged(task_id, ""), pack_data(record.__dict__))
+
+    def see_refusal(
+        self, task_id: str, execution_id: str, error: BaseException
+    ) -> None:
+        """Tell whoever requested a run that there is none."""
+        visitor = self._callers.pop(execution_id, None)
+        if visitor is not None:
+            payload, _ = encode_error(error, MAX_ERROR_BYTES, str(error))
+            visitor.send(Refused(task_id, execution_id), payload)
+
+    # --- saving ---------------------------------------------------------------------
+
+    async def _forget(self, task_id: str) -> None:
+        """Remove a task that has ended; again and again if the disk refuses it."""
+        while not self._is_ending:
+            try:
+                await self._run(lambda: self._store.remove(task_id))
+            except ServiceError as error:
+                self._note_trouble(error)
+                await asyncio.sleep(RETRY)
+            else:
+                return
+
+    def _save_soon(self) -> None:
+        if self._saving is None and not self._is_ending:
+            self._saving = asyncio.ensure_future(self._save_until_done())
+
+    async def _save_until_done(self) -> None:
+        try:
+            while self._dirty and not await self._save():  # noqa: ASYNC110 - no event
+                await asyncio.sleep(RETRY)
+        finally:
+            self._saving = None
+
+    async def _save(self) -> bool:
+        """Save the states that have changed; return whether that was possible."""
+        states, self._dirty = self._dirty, {}
+        if not states:
+            return True
+        try:
+            await self._run(lambda: self._store.save(states))
+        except ServiceError as error:
+            self._dirty = {**states, **self._dirty}
+            self._note_trouble(error)
+            return False
+        self._store_error = ""
+        return True
+
+    def _note_trouble(self, error: ServiceError) -> None:
+        if error.reason != self._store_error:
+            self._store_error = error.reason
+            _log.error("%s", error)
+
+
+def read_state(kept: KeptTask) -> TaskState:
+    """Return what has happened to a task so far."""
+    if kept.record is None:
+        return TaskState(pause=kept.state.pause, start_error=kept.error)
+    observed = kept.record.observed
+    runs = list(observed.history)[-MAX_RUNS:]
+    return TaskState(
+        status=observed.status,
+        pause=observed.pause,
+        runs_left=observed.runs_left,
+        running=tuple(run._scheduled for run in observed.running),  # noqa: SLF001 - as the history does
+        queued=tuple(run._scheduled for run in observed.queued),  # noqa: SLF001 - as above
+        passed=observed.passed,
+        last_end=observed.last_end,
+        start_error=kept.error,
+        runs=tuple(
+            PastState(
+                execution=run._scheduled,  # noqa: SLF001 - as above
+                is_ok=run.is_ok,
+                manner=run.manner,
+                summary=run.summary,
+            )
+            for run in runs
+        ),
+    )
+
+
+def send_outputs(visitor: Visitor, record: TaskRecord) -> None:
+    """Send what the runs in progress have written and displayed so far."""
+    for run in record.observed.running:
+        for piece in run.output.read(0)[0]:
+            if piece.kind != "display":
+                message = Streamed(record.id, run.id, piece.kind, piece.missing)
+                visitor.send(message, Payload(piece.data))
+
+
+async def ended(completion: Completion[Any]) -> None:
+    """Return when a completion has ended; raises its error."""
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def settle(completion: Completion[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_settle, end, completion.exception())
+
+    completion.watch(settle)
+    await end
+
+
+def _settle(end: asyncio.Future[None], error: BaseException | None) -> None:
+    if end.done():
+        return
+    if error is None:
+        end.set_result(None)
+    else:
+        end.set_exception(error)
+
+
+def make_gone(task_id: str, now: float) -> Notice:
+    """Return the notice of a task that the service keeps no longer."""
+    return Notice(
+        event=Event.TASK_DESTROYED,
+        task_id=task_id,
+        status=Status.DESTROYED,
+        date=now,
+        triggered_at=now,
+    )
+
+
+def _encode(notice: Notice) -> Payload:
+    """Return what travels beside a notice: a result, or an error."""
+    value = None if notice.outcome is None else notice.outcome.value
+    if isinstance(value, Payload):
+        return value
+    if isinstance(value, BaseException):
+        return encode_error(value, MAX_ERROR_BYTES, str(value))[0]
+    return Payload()
+
+
+def _limit(policy: Policy, runs_left: int | None) -> Policy:
+    """Return a policy with what is left of its limit."""
+    if policy.max_executions is None or runs_left is None:
+        return policy
+    return dataclasses.replace(policy, max_executions=runs_left)
+
+
+def _redact(declaration: Declaration) -> Declaration:
+    """Return a declaration without what may be secret, or is not needed to show it."""
+    register = declaration.register
+    setting = replace(register.setting, env={}, worker_init=b"", retry_on=b"")
+    return replace(declaration, register=replace(register, setting=setting))
