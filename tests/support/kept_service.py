@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import psutil
 
@@ -198,7 +199,7 @@ def declare_file(path, name, when="* * * * * *", *, origin=None, **options):
         policy=Policy(**options),
         job=FileJob(os.fsencode(path)),
         setting=Setting(
-            cwd=os.fsencode(os.path.dirname(path)),
+            cwd=os.fsencode(Path(path).parent),
             env=dict(os.environb),
             path=tuple(map(os.fsencode, sys.path)),
             log_level=30,
