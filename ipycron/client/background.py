@@ -388,15 +388,18 @@ class BackgroundTasks:
                 self._back_off(self._explain(task_id, error), is_refusal=True)
                 return self._park(task_id)
             return self._answer_unsent(task_id, action, error)
-        outage = None
+        outage = replaces = None
         if action == "start":
             task = self._tasks[task_id]
+            replaces = task.replaces
             outage = self._resumptions.get_outage(task_id) or task.outage
             if outage is not None:
                 pause = task.observed.last_pause
                 outage = msgspec.structs.replace(outage, pause=pause)
         return connection.request(
-            lambda request_id: Control(request_id, task_id, action, force, outage)
+            lambda request_id: Control(
+                request_id, task_id, action, force, outage, replaces
+            )
         )
 
     def _answer_unsent(
@@ -559,7 +562,7 @@ class BackgroundTasks:
             inherited=task.outage,
         )
         if event is Event.TASK_STARTED:
-            task.outage = None
+            task.outage = task.replaces = None
         if loss is not None:
             notice = msgspec.structs.replace(
                 notice, event=Event.TASK_RESTARTED, outcome=Outcome.of_error(loss)

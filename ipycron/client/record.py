@@ -173,6 +173,8 @@ class TaskRecord:
         cell: the front end's id of the notebook cell that created it; None elsewhere.
         outage: what an earlier life left, until the task is started or stopped; see
             `inherit`.
+        replaces: the id of a background task that stops at the moment at which this one
+            is first started; None if there is none.
     """
 
     def __init__(
@@ -206,6 +208,7 @@ class TaskRecord:
         self.start_error: BaseException | None = None
         self.cell: str | None = None
         self.outage: Outage | None = None
+        self.replaces: str | None = None
         self._is_ref = not options.unref
         self.listeners = Listeners()
         # It copies the environment: 5 KB that only a worker needs.

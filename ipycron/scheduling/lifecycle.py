@@ -16,6 +16,7 @@ from ipycron.scheduling.aio import settle, share, spawn, until
 from ipycron.scheduling.backlog import Backlog
 from ipycron.scheduling.election import Election
 from ipycron.scheduling.events import Event, Outcome
+from ipycron.scheduling.plan import Outage
 from ipycron.scheduling.runs import RunTracker
 from ipycron.scheduling.slots import Slots
 from ipycron.scheduling.state import Phase
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipycron.scheduling.events import Pause
-    from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.pools import AnyPool
     from ipycron.scheduling.ports import Schedule, Worker
@@ -105,15 +105,22 @@ class Lifecycle:
 
     # --- the owner's requests ----------------------------------------------------
 
-    async def start(self, outage: Outage | None = None) -> None:
-        """Return once the job is loaded and the first slot is armed (A6)."""
+    async def start(
+        self, outage: Outage | None = None, replaced: Lifecycle | None = None
+    ) -> None:
+        """Return once the job is loaded and the first slot is armed (A6).
+
+        A task that is `replaced` stops then.
+        """
         state = self.state
         if self._is_destroying or state.phase is Phase.DESTROYED:
             return
         if self._starting is None:
             if state.phase is Phase.STARTED:
                 return
-            self._starting = spawn(self._services.async_tasks, self._start(outage))
+            self._starting = spawn(
+                self._services.async_tasks, self._start(outage, replaced)
+            )
             if state.phase is Phase.STOPPED:
                 state.move(Phase.STARTING)
         starting = self._starting
@@ -242,9 +249,9 @@ class Lifecycle:
 
     # --- starting ----------------------------------------------------------------
 
-    async def _start(self, outage: Outage | None) -> None:
+    async def _start(self, outage: Outage | None, replaced: Lifecycle | None) -> None:
         await self._until_stopped()
-        await self._load(outage)
+        await self._load(outage, replaced)
 
     async def _until_stopped(self) -> None:
         """Wait for a stop in progress, so that the start is not lost (A7)."""
@@ -254,10 +261,14 @@ class Lifecycle:
         if self.state.phase is Phase.STOPPED:
             self.state.move(Phase.STARTING)
 
-    async def _load(self, outage: Outage | None) -> None:
+    async def _load(self, outage: Outage | None, replaced: Lifecycle | None) -> None:
         try:
             self._workers.set_main(await self._workers.load())
+            if replaced is not None:
+                outage = outage or replaced.find_due(self.state)
             settle_outage = self._slots.arm(outage)
+            if replaced is not None:
+                replaced.hand_over()
         except Exception as error:
             await self._workers.stop_all()
             self.state.move(Phase.STOPPED)
@@ -271,6 +282,27 @@ class Lifecycle:
             settle_outage()
         self._admission.serve_waiting()
         self.handle_work_done()
+
+    def find_due(self, successor: TaskState) -> Outage | None:
+        """Return the time of a slot that is due, and that the successor has to run.
+
+        None if there is none, or if the successor has another schedule.
+        """
+        state, now = self.state, self._services.clock.now()
+        if state.phase is not Phase.STARTED:
+            return None
+        self._slots.withdraw()
+        slot = state.next_slot
+        is_due = slot is not None and slot <= now <= slot + state.policy.tolerance
+        if slot is None or not is_due or state.trigger != successor.trigger:
+            return None
+        return Outage(since=slot - 1, until=slot - 1)
+
+    def hand_over(self) -> None:
+        """Stop without waiting for it: another task has taken this one's place."""
+        self._revoke_start()
+        if self.state.phase in (Phase.STARTING, Phase.STARTED):
+            self._begin_stop()
 
     def _revoke_start(self) -> None:
         if self._starting is not None:

@@ -129,11 +129,21 @@ class Scheduler:
         if pause is not None:
             lifecycle.restore_pause(pause)
 
-    async def start(self, task_id: str, *, outage: Outage | None = None) -> None:
+    async def start(
+        self,
+        task_id: str,
+        *,
+        outage: Outage | None = None,
+        replaces: str | None = None,
+    ) -> None:
         """Load the task's job and arm its first slot, strictly after this moment.
 
         After an `outage` the task continues as if it had been started all along: slots
         in the meantime are missed, except that one which is not too late runs.
+
+        With `replaces`, the id of another task, that one stops at the moment at which
+        this one is armed, and not before: no slot is lost or runs twice. If this one
+        cannot be loaded, the other goes on.
 
         Concurrent calls share one start; during a stop, the start waits for the stop.
         A started or destroyed task is left as it is. After a failure the task is
@@ -145,8 +155,9 @@ class Scheduler:
             Exception: the original error of the load.
         """
         lifecycle = self._find(task_id)
+        replaced = None if replaces is None else self._find(replaces)
         if lifecycle is not None:
-            await lifecycle.start(outage)
+            await lifecycle.start(outage, replaced)
 
     def start_at_once(self, task_id: str) -> bool:
         """Do what `start` does, if there is nothing to wait for.

@@ -85,6 +85,7 @@ HANDOVER = 120.0
 """Seconds after the end of a service in which the next one makes up for the slots in
 between: longer, and they are a gap like any other (C1)."""
 _ENDED = "ended"
+_UNWANTED = (Event.TASK_STARTED, Event.TASK_STOPPED, Event.TASK_DESTROYED)
 _HANDED_OVER = CatchUp("all", window=HANDOVER)
 
 _log = logging.getLogger("ipycron.service")
@@ -100,6 +101,8 @@ class KeptTask:
         record: the client's; None if it could not be made.
         state: as the store has it, or soon will.
         error: why it is not scheduled; "" if it is, or was stopped.
+        is_replaced: whether another one is about to take its place: that it stops then
+            is nobody's wish.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class KeptTask:
         self.record = record
         self.state = state
         self.error = error
+        self.is_replaced = False
 
     @property
     def name(self) -> str:
@@ -340,12 +344,12 @@ class Keeper:
             stored = await self._run(lambda: self._store.add_payload(payload))
             fixed = self._fix_schedule(declaration)
             record = self._make_record(fixed, payload)
-            before = [k for k in self._tasks.values() if k.name == name]
+            old = next((k for k in self._tasks.values() if k.name == name), None)
             self._client.add(record)
             try:
-                await self._replace(fixed, record, stored, before)
-            except BaseException:
-                self._destroy(record)
+                await self._replace(fixed, record, stored, old)
+            except BaseException as error:
+                await self._go_back(record, old, error)
                 raise
 
     def _check_open(self) -> None:
@@ -366,9 +370,12 @@ class Keeper:
         declaration: Declaration,
         record: TaskRecord,
         payload: str | None,
-        before: list[KeptTask],
+        old: KeptTask | None,
     ) -> None:
         """Load a task, keep it, and end the one that it replaces (K5)."""
+        if old is not None and old.record is not None:
+            old.is_replaced = True
+            record.replaces = old.record.id
         if declaration.is_started:
             await self._start(record)
         state = KeptState(
@@ -376,16 +383,34 @@ class Keeper:
             pause=declaration.register.pause,
             runs_left=declaration.register.policy.max_executions,
         )
-        if record.observed.status == "destroyed":
-            return  # its only run is over already
+        is_over = record.observed.status == "destroyed"  # its only run is
         await self._run(lambda: self._store.put(declaration, payload, state))
-        kept = KeptTask(_redact(declaration), record, state)
-        self._tasks[record.id] = kept
-        for old in before:
+        if is_over:
+            await self._run(lambda: self._store.remove(record.id))
+        if old is not None:
             self._tasks.pop(old.declaration.register.task_id, None)
             self._dismiss(old)
+        if is_over:
+            return
+        kept = KeptTask(_redact(declaration), record, state)
+        self._tasks[record.id] = kept
         self._show(kept)
         self._note_state(kept)
+
+    async def _go_back(
+        self, record: TaskRecord, old: KeptTask | None, error: BaseException
+    ) -> None:
+        """Have the old task go on, if the new one cannot be loaded or kept."""
+        if old is not None and old.record is not None:
+            if old.state.is_started and not old.record.is_started:
+                old.record.replaces = record.id
+                try:
+                    await ended(old.record.control("start"))
+                except Exception as failure:  # noqa: BLE001 - border: one task
+                    self._fail(old, failure)
+            old.is_replaced = False
+        _log.warning("task %r was not replaced: %s", record.name, error)
+        self._destroy(record)
 
     def _dismiss(self, old: KeptTask) -> None:
         """End a task that was replaced; the store has the new one already."""
@@ -546,11 +571,8 @@ class Keeper:
             self._callers.pop(run.id, None)
         if kept is None:
             return  # it is not kept yet, or no longer
-        if self._is_ending and notice.event in (
-            Event.TASK_STOPPED,
-            Event.TASK_DESTROYED,
-        ):
-            return  # with the service, by nobody's wish
+        if (self._is_ending or kept.is_replaced) and notice.event in _UNWANTED:
+            return  # with the service, or for another one: by nobody's wish
         self._server.broadcast(describe_notice(notice), _encode(notice))
         if notice.event is Event.TASK_DESTROYED:
             del self._tasks[notice.task_id]

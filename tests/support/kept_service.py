@@ -58,6 +58,7 @@ class ServiceOfTest:
         self.env = {VARIABLE: str(folder), "IPYCRON_HISTORY": str(history)}
         self.history = history
         self.places = find_places(self.env)
+        self._attached = []
 
     def start(self):
         """Start it as the first kept task does; return its process id."""
@@ -88,7 +89,9 @@ class ServiceOfTest:
 
     def attach(self):
         """Return a client that has greeted and has read all tasks."""
-        return Attached(find_socket(self.places))
+        client = Attached(find_socket(self.places))
+        self._attached.append(client)
+        return client
 
     def kill(self):
         """Kill the service itself, and no other process."""
@@ -96,6 +99,8 @@ class ServiceOfTest:
 
     def end(self):
         """End it as `service stop` does, and wait until nothing of it is left."""
+        for client in self._attached:
+            client.close()
         family = self.find_family()
         if family:
             with contextlib.suppress(psutil.Error):
@@ -112,7 +117,11 @@ class Attached:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(PATIENCE)
-        self.sock.connect(os.fsencode(path))
+        try:
+            self.sock.connect(os.fsencode(path))
+        except BaseException:
+            self.sock.close()
+            raise
         self.channel = BlockingChannel(self.sock, FromService)
         self.tasks = {}
         self.notices = []

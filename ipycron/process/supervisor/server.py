@@ -222,7 +222,9 @@ class Supervisor:
         elif isinstance(control, Pausing):
             self._pause(control)
         elif control.action == "start":
-            await self._scheduler.start(control.task_id, outage=control.outage)
+            await self._scheduler.start(
+                control.task_id, outage=control.outage, replaces=control.replaces
+            )
         elif control.action == "stop":
             await self._scheduler.stop(control.task_id, force=control.force)
         else:

@@ -152,13 +152,18 @@ class Register(Message, frozen=True):
 
 
 class Control(Message, frozen=True):
-    """Start, stop or destroy a task; answered by `Reply`."""
+    """Start, stop or destroy a task; answered by `Reply`.
+
+    Attributes:
+        replaces: the id of a started task that stops once the one to start is loaded.
+    """
 
     request_id: int
     task_id: str
     action: Literal["start", "stop", "destroy"]
     force: bool = False
     outage: Outage | None = None
+    replaces: str | None = None
 
 
 class Pausing(Message, frozen=True):

@@ -1,0 +1,59 @@
+"""A service of its own for each test."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from kept_service import ServiceOfTest
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A service that is not started yet; nothing of it is left afterwards."""
+    # A socket's path is short, that of a test is not.
+    folder = Path(tempfile.mkdtemp(prefix="ipycron-kept-"))
+    service = ServiceOfTest(folder / "service", tmp_path / "history.sqlite")
+    yield service
+    has_ended = service.end()
+    log = service.places.log
+    if log.exists():
+        print(log.read_text())  # noqa: T201 - shown if the test has failed
+    shutil.rmtree(folder, ignore_errors=True)
+    assert has_ended, "the service had to be killed"
+
+
+@pytest.fixture
+def slots(tmp_path):
+    """A task file that notes each slot, with the notes."""
+    return Slots(tmp_path)
+
+
+class Slots:
+    """A job that appends its slot to a file."""
+
+    def __init__(self, folder):
+        self.notes = folder / "slots"
+        self.notes.touch()
+        self.job = folder / "job.py"
+        self.job.write_text(
+            "def task(context):\n"
+            f"    with open({str(self.notes)!r}, 'a') as file:\n"
+            "        file.write(f'{context.date.timestamp():.0f}\\n')\n"
+        )
+
+    def read(self):
+        """Return the slots that have run, in the order of their runs."""
+        return [int(line) for line in self.notes.read_text().split()]
+
+    def check(self):
+        """Check that no slot between the first and the last is missing or doubled."""
+        slots = self.read()
+        assert len(set(slots)) == len(slots), f"doubled: {find_doubled(slots)}"
+        missing = set(range(min(slots), max(slots) + 1)) - set(slots)
+        assert not missing, f"missing: {sorted(missing)} of {sorted(slots)}"
+
+
+def find_doubled(slots):
+    """Return the slots that have run more than once."""
+    return sorted({slot for slot in slots if slots.count(slot) > 1})
