@@ -226,6 +226,9 @@ class Keeper:
     async def _restore(self, stored: StoredTask) -> KeptTask | None:
         """Make the task of a row again; one that cannot be is failed, and says why."""
         declaration = stored.declaration
+        if stored.state.runs_left == 0:  # killed before it was removed
+            await self._run(lambda: self._store.remove(stored.id))
+            return None
         if declaration is None:
             _log.error("task %r cannot be loaded: %s", stored.name, stored.error)
             return None
@@ -290,8 +293,11 @@ class Keeper:
             return outage
         if record.options.gaps.mode != "none":
             return outage
-        # The user has not ended anything: every slot of a restart runs.
-        return replace(outage, is_clean=False, catch_up=_HANDED_OVER)
+        # The user has not ended anything: every slot of a restart runs. Those that ran
+        # before have rows, for the end was clean.
+        return replace(
+            outage, until=outage.since, is_clean=False, catch_up=_HANDED_OVER
+        )
 
     # --- requests -------------------------------------------------------------------
 
@@ -451,6 +457,9 @@ class Keeper:
                 self._fail(kept, error)
             raise
         finally:
+            # What is answered is on the disk.
+            if record.observed.status == "destroyed":
+                await self._run(lambda: self._store.remove(record.id))
             await self._save()
 
     async def _remove(self, kept: KeptTask) -> None:

@@ -82,8 +82,11 @@ class ServiceOfTest:
 
     def find_family(self):
         """Return all processes of the service, from the top down."""
-        with contextlib.suppress(psutil.Error, TypeError):
-            top = psutil.Process(self.pid)
+        pid = self.pid
+        if pid is None:  # psutil would take it for this very process
+            return []
+        with contextlib.suppress(psutil.Error):
+            top = psutil.Process(pid)
             return [top, *top.children(recursive=True)]
         return []
 

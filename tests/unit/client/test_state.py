@@ -312,7 +312,7 @@ def test_slot_that_did_not_run_is_remembered_as_the_history_has_it(
     observed.follow(notice)
     rows = []
     recorder = Recorder(rows.append)
-    recorder.declare(make_task("t"))
+    recorder.declare(make_task("t", task_id="t"))
     recorder.note(notice)
 
     remembered = [
