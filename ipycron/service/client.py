@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
 from ipycron.client.client import Client
 from ipycron.client.history import ClientHistory
-from ipycron.client.jobs import Background
 from ipycron.client.lives import make_life
-from ipycron.client.options import TaskOptions
-from ipycron.client.record import TaskRecord
-from ipycron.process.wire.protocol import FileJob
-from ipycron.process.wire.triggers import make_trigger
 from ipycron.runlog.keeper import READERS_PATIENCE
-from ipycron.scheduling.policy import Policy
 
 if TYPE_CHECKING:
     import logging
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ipycron.client.event_log import EventLog
+    from ipycron.client.record import TaskRecord
     from ipycron.process.service.protocol import Declaration
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Streamed
@@ -67,6 +61,7 @@ class ServiceClient(Client):
         self.history = ServiceHistory(self.warn)
         self.observer: Observer | None = None
         self.echo.is_on = False
+        self.keeps = False  # it would attach to itself
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop on which everything happens."""
@@ -147,57 +142,3 @@ class ServiceHistory(ClientHistory):
     def begins_anew(self, task: TaskRecord) -> bool:  # noqa: ARG002 - see the class
         """Return False: its start need not look for an earlier life."""
         return False
-
-
-def make_record(
-    client: ServiceClient, declaration: Declaration, payload: Payload
-) -> TaskRecord:
-    """Return the record of a kept task, ready to be added to the client.
-
-    Raises:
-        Exception: whatever is wrong with the declaration.
-    """
-    register = declaration.register
-    trigger = make_trigger(register.trigger)
-    record = TaskRecord(
-        client,
-        trigger,
-        Background(
-            job=register.job,
-            payload=payload,
-            label=declaration.label or register.name,
-        ),
-        _make_options(declaration),
-        task_id=register.task_id,
-    )
-    record.setting = register.setting
-    record.cell = declaration.cell
-    record.observed.pause = record.observed.last_pause = register.pause
-    return record
-
-
-def _make_options(declaration: Declaration) -> TaskOptions:
-    register = declaration.register
-    job = register.job
-    policy: dict[str, Any] = {
-        name: getattr(register.policy, name) for name in Policy.__dataclass_fields__
-    }
-    return TaskOptions(
-        **policy,
-        name=register.name,
-        timezone=make_trigger(register.trigger).timezone,
-        day_or=declaration.day_or,
-        suppress_missed_warning=declaration.suppress_missed_warning,
-        # The client that calls waits, and gives up waiting, by itself.
-        execute_timeout=None,
-        args=(tuple(map(_decode, job.args)) if isinstance(job, FileJob) else ()),
-        background=True,
-        launcher=register.launcher,
-        history=declaration.history,
-        echo=False,
-        unref=True,
-        max_result_bytes=register.setting.max_result_bytes,
-    )
-
-
-_decode = partial(bytes.decode, encoding="utf-8", errors="surrogateescape")

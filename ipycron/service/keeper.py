@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
+from ipycron.client.declaration import restore_task
 from ipycron.errors import (
     InvalidOption,
     ServiceError,
@@ -57,7 +58,6 @@ from ipycron.process.wire.triggers import describe_trigger, make_trigger
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.policy import CatchUp
-from ipycron.service.client import make_record
 from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
 
@@ -257,7 +257,8 @@ class Keeper:
         return kept
 
     def _make_record(self, declaration: Declaration, payload: Payload) -> TaskRecord:
-        record = make_record(self._client, declaration, payload)
+        record = restore_task(self._client, declaration, payload)
+        record.observed.last_pause = record.observed.pause
         self._client.history.expect(record, declaration, self._life)
         return record
 

@@ -537,7 +537,7 @@ def test_rows_are_written_where_they_belong_when_the_history_moves(
     paths = [tmp_path / "before.sqlite", tmp_path / "after.sqlite"]
     before, after = (make_settings(path, keep_days=1e6) for path in paths)
     keeper.use(before)
-    keeper.recorder.declare(make_task(key="life", name="report"))
+    keeper.recorder.declare(make_task(key="life", task_id="life", name="report"))
     note_missed(keeper, 1)
     keeper.flush(SECONDS)
     with closing(

@@ -46,6 +46,11 @@ class Slots:
         """Return the slots that have run, in the order of their runs."""
         return [int(line) for line in self.notes.read_text().split()]
 
+    def is_whole(self, last):
+        """Return whether every slot has run from the first to this one at least."""
+        slots = set(self.read())
+        return set(range(min(slots), max(last, *slots) + 1)) == slots
+
     def check(self):
         """Check that no slot between the first and the last is missing or doubled."""
         slots = self.read()
