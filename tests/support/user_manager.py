@@ -102,18 +102,24 @@ class UserManager:
         user = "root"
         said = f"mkdir -p /var/lib/systemd/linger; touch /var/lib/systemd/linger/{user}"
         self.run("sh", "-c", said if lingering else "rm -rf /var/lib/systemd/linger")
-        for words in (["dbus-daemon", "--system", "--nofork", "--nopidfile"], [LOGIND]):
-            self._others.append(
-                subprocess.Popen(
-                    self._enter(map(str, words)),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=self.environ,
-                )
-            )
+        self._start("dbus-daemon", "--system", "--nofork", "--nopidfile")
+        bus = "/run/dbus/system_bus_socket"
+        eventually(lambda: self.run("test", "-S", bus).returncode == 0, bus)
+        self._start(str(LOGIND))
         ask = ("loginctl", "show-user", "--property=KillUserProcesses")
         eventually(lambda: self.run(*ask).returncode == 0, "logind")
+
+    def _start(self, *words):
+        """Start a program that goes on."""
+        self._others.append(
+            subprocess.Popen(
+                self._enter(words),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=self.environ,
+            )
+        )
 
     def stop_logind(self):
         """End what `start_logind` has started."""

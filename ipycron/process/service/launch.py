@@ -14,6 +14,7 @@ from ipycron.errors import ServiceError
 from ipycron.process.interpreter import find_executable, find_paths, make_options
 from ipycron.process.nesting import check_not_inside
 from ipycron.process.refusal import describe
+from ipycron.process.service.managed import start_managed
 from ipycron.process.service.paths import find_socket, make_private
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ _POLL = 0.02
 def start_service(places: Places, timeout: float = START_TIMEOUT) -> None:
     """Start the service in a session of its own; return once its socket answers.
 
-    If another process is starting it, or it runs already, wait for that one. Blocks.
+    If a unit of it is installed, the system's manager starts it. If another process is
+    starting it, or it runs already, wait for that one. Blocks.
 
     Raises:
         ServiceError: if it cannot be started, or does not answer in time; says why.
@@ -52,6 +54,9 @@ def start_service(places: Places, timeout: float = START_TIMEOUT) -> None:
     check_not_inside()
     make_private(places.folder)
     deadline = time.monotonic() + timeout
+    if start_managed(places.folder):
+        _await_socket(places, deadline)
+        return
     try:
         answer = _launch(places, deadline)
     except OSError as error:

@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECONDS = 20.0
-"""How long one call of the manager may take."""
-
-EXIT_HELD = 75
-"""The service's exit code if another one runs already (`EX_TEMPFAIL`)."""
-EXIT_SETUP = 78
-"""Its exit code if it can never start as things are (`EX_CONFIG`). No manager restarts
-it after either of the two."""
+"""How long one call of the manager may take that changes something."""
+QUERY_SECONDS = 5.0
+"""How long a question to it may take."""
 
 _HASH_LENGTH = 12
 
@@ -132,7 +128,7 @@ def find_refusal() -> str | None:
         return None
     if sys.platform != "linux":
         return "this system has neither systemd nor launchd"
-    answer = ask_systemd("show", "--property=Version")
+    answer = ask_systemd("show", "--property=Version", seconds=QUERY_SECONDS)
     if answer.is_ok:
         return None
     if not answer.is_found:
@@ -160,14 +156,30 @@ def start_managed(folder: Path) -> bool:
     return ask_systemd("start", f"{name}.service").is_ok
 
 
+def stop_managed(folder: Path, seconds: float) -> Answer:
+    """Have the manager stop the service that it has started.
+
+    Args:
+        folder: of the service's state.
+        seconds: how long that may take.
+    """
+    name = make_name(folder)
+    if sys.platform == "darwin":
+        target = f"gui/{os.getuid()}/{name}"
+        return ask("launchctl", "kill", "SIGTERM", target, seconds=seconds)
+    return ask_systemd("stop", f"{name}.service", seconds=seconds)
+
+
 def find_main_pid(folder: Path) -> int | None:
     """Return the process that the service's unit runs; None if it runs none."""
     name = make_name(folder)
     if sys.platform == "darwin":
-        said = ask("launchctl", "print", f"gui/{os.getuid()}/{name}").out
+        target = f"gui/{os.getuid()}/{name}"
+        said = ask("launchctl", "print", target, seconds=QUERY_SECONDS).out
         found = re.search(r"^\s*pid = (\d+)$", said, re.MULTILINE)
     else:
-        said = ask_systemd("show", "--property=MainPID", f"{name}.service").out
+        words = ("show", "--property=MainPID", f"{name}.service")
+        said = ask_systemd(*words, seconds=QUERY_SECONDS).out
         found = re.fullmatch(r"MainPID=(\d+)", said)
     return (int(found[1]) or None) if found else None
 
@@ -181,7 +193,8 @@ def find_linger() -> bool | None:
     if sys.platform != "linux":
         return None
     user = str(os.getuid())
-    answer = ask("loginctl", "show-user", user, "--property=Linger")
+    words = ("show-user", user, "--property=Linger")
+    answer = ask("loginctl", *words, seconds=QUERY_SECONDS)
     if answer.is_ok:
         return answer.out == "Linger=yes"
     # Of a user who is neither logged in nor lingering it knows nothing.
