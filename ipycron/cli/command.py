@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipycron
 from ipycron.cli.history import add_history, add_logs
+from ipycron.cli.kept import add_kept
 from ipycron.cli.mistakes import UsageMistake
+from ipycron.cli.service import add_doctor, add_serve, add_service
 from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import CronSyntaxError, IpycronError
 from ipycron.scheduling.checks import OptionKind
@@ -92,6 +94,10 @@ def make_parser() -> argparse.ArgumentParser:
     _add_why(commands)
     add_history(commands)
     add_logs(commands)
+    add_kept(commands)
+    add_service(commands)
+    add_doctor(commands)
+    add_serve(commands)
     demo = commands.add_parser("demo", help="watch three tasks for ten seconds")
     demo.add_argument("--seconds", type=float, default=10.0, help="how long")
     demo.set_defaults(run=_run_demo)
@@ -101,9 +107,13 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
-        help="schedule files in the foreground, until Ctrl-C",
+        help="schedule files in the foreground, or run a kept task now",
         usage="ipycron run [options] EXPRESSION FILE [ARGS ...]\n"
-        "       ipycron run [options] -f TASKS",
+        "       ipycron run [options] -f TASKS\n"
+        "       ipycron run [--json] NAME",
+        description="With an expression and a file: schedule the file in the "
+        "foreground, until Ctrl-C. With one word only: run the kept task of that name "
+        "now, wait for its end and print what it writes; its schedule goes on.",
         epilog="Exit code: 1 if the last completed run of a task failed, else 0. "
         "Arguments after the file belong to the file, as with python. A file of tasks "
         "has a line EXPRESSION FILE [ARGS ...] for each, as in a crontab, with names "
@@ -111,12 +121,15 @@ def _add_run(commands: Any) -> None:
         "tasks.",
     )
     words = (
-        run.add_argument("expression", help="when, quoted: '*/5 * * * *', 'every 90s'"),
+        run.add_argument(
+            "expression", help="when, quoted: '*/5 * * * *', 'every 90s'; or NAME"
+        ),
         run.add_argument("file", help="a task file, or any script"),
         run.add_argument(
             "args", nargs=argparse.REMAINDER, help="sys.argv[1:] of the file"
         ),
     )
+    words[1].required = False  # a word alone is the name of a kept task
     words[-1].required = False  # Python defines it, though it may be empty
     run.add_argument(
         "-f", dest="tasks", action=_make_replacing(words), help="run a file of tasks"
@@ -127,12 +140,15 @@ def _add_run(commands: Any) -> None:
     ):
         run.add_argument(flag, action="store_true", help=text)
     run.add_argument(
+        "--json", action="store_true", help="with NAME: write a JSON object"
+    )
+    run.add_argument(
         "--pool-limit", type=int, help="how many runs of the pool there are at once"
     )
     for field in (*fields(TaskOptions), *fields(Knobs)):
         if field.name in (*_RUN_OPTIONS, *_KNOBS):
             _add_option(run, field.name, **field.metadata)
-    run.set_defaults(run=_run_files)
+    run.set_defaults(run=_run)
 
 
 def _make_replacing(words: Sequence[argparse.Action]) -> type[argparse.Action]:
@@ -242,17 +258,42 @@ def _print_why(given: argparse.Namespace) -> int:
     return 0
 
 
-def _run_files(given: argparse.Namespace) -> int:
+def _run(given: argparse.Namespace) -> int:
+    chosen = {
+        name: value
+        for name in (*_RUN_OPTIONS, *_KNOBS)
+        if (value := getattr(given, name)) is not None and value is not False
+    }
+    if given.tasks is None and given.file is None:
+        return _run_kept(given, chosen)
+    if given.json:
+        raise UsageMistake("--json is for a kept task: ipycron run --json NAME")
+    return _run_files(given, chosen)
+
+
+def _run_kept(given: argparse.Namespace, chosen: dict[str, Any]) -> int:
+    """Run a kept task now: there is one word only.
+
+    Raises:
+        UsageMistake: if the word or an option is for scheduling a file.
+    """
+    from ipycron.cli.kept import check_name, run_now  # noqa: PLC0415 - as the others
+
+    check_name(given.expression)
+    flags = [n for n in ("timestamps", "prefix", "pool_limit") if getattr(given, n)]
+    for name in (*chosen, *flags):
+        raise UsageMistake(
+            f"--{name.replace('_', '-')} is for scheduling a file; the kept task "
+            f"{given.expression!r} has its own options"
+        )
+    return run_now(given.expression, is_json=given.json)
+
+
+def _run_files(given: argparse.Namespace, chosen: dict[str, Any]) -> int:
     from ipycron.cli.foreground import run_file, run_lines  # noqa: PLC0415 - rich
 
     _set_pool(given)
-    options = fold_knobs(
-        {
-            name: value
-            for name in (*_RUN_OPTIONS, *_KNOBS)
-            if (value := getattr(given, name)) is not None and value is not False
-        }
-    )
+    options = fold_knobs(chosen)
     marks = {"timestamps": given.timestamps, "prefix": given.prefix}
     if given.tasks is not None:
         _check_alone(given)

@@ -372,8 +372,12 @@ def test_run_names_each_bad_line_of_a_file(tasks):
         ([EACH, "-f", "tasks.cron", "one.py"], f"got '{EACH}' beside -f tasks.cron"),
         (["-f", "tasks.cron", "--name", "x"], "--name is for one task"),
         ([EACH, "one.py", EACH, "sub/two.py"], "got a second file, sub/two.py"),
-        ([EACH], "the following arguments are required: file"),
-        ([], "the following arguments are required: expression, file"),
+        ([EACH], f"ipycron run '{EACH}' FILE schedules a file"),
+        (["one.py"], "ipycron run EXPRESSION one.py schedules it"),
+        (["--json", EACH, "one.py"], "--json is for a kept task"),
+        (["--retry", "3", "nightly"], "--retry is for scheduling a file"),
+        (["--prefix", "nightly"], "--prefix is for scheduling a file"),
+        ([], "the following arguments are required: expression"),
     ],
 )
 def test_run_takes_words_or_a_file_of_tasks(tasks, words, said):

@@ -1,0 +1,324 @@
+"""Commands for kept tasks: `ipycron list`, and `show`, `run`, `stop` and so on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ipycron.cli.mistakes import UsageMistake
+from ipycron.errors import IpycronError, TaskNotStarted, UnknownTask
+from ipycron.process.wire.printable import keep_colours, show_hidden
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from ipycron.api.task import Task
+    from ipycron.client.completion import Completion
+    from ipycron.client.executions import PastRun
+
+PATIENCE = 20.0
+"""Seconds beyond a task's own limits after which an operation counts as failed."""
+_SHOWN_SLOTS = 3
+_SHOWN_RUNS = 5
+
+
+def add_kept(commands: Any) -> None:
+    """Add the commands for kept tasks but `run`, which schedules files, too."""
+    every = commands.add_parser(
+        "list",
+        help="list the kept tasks",
+        description="List the kept tasks of this user and Python environment.",
+        epilog="--json writes an object for each line.",
+    )
+    every.add_argument("--json", action="store_true", help="write JSON lines")
+    every.set_defaults(run=_list)
+    show = commands.add_parser(
+        "show",
+        help="show a kept task: its schedule, its state, its last runs",
+        description="Show a kept task: its schedule, its state, its last runs. What "
+        "they wrote: ipycron logs NAME. All of them: ipycron history NAME.",
+    )
+    show.add_argument("name", metavar="NAME")
+    show.add_argument("--json", action="store_true", help="write a JSON object")
+    show.set_defaults(run=_show)
+    for name, act, help_ in (
+        ("start", lambda task, _: task.start(), "arm stopped kept tasks again"),
+        (
+            "stop",
+            lambda task, given: task.stop(force=given.force),
+            "stop kept tasks; start arms them again, also after a reboot",
+        ),
+        (
+            "pause",
+            lambda task, given: task.pause(given.until, given.note),
+            "have kept tasks skip their slots for a while",
+        ),
+        (
+            "resume",
+            lambda task, given: task.resume(given.catch_up),
+            "end the pause of kept tasks",
+        ),
+        (
+            "destroy",
+            lambda task, given: task.destroy(force=given.force),
+            "end kept tasks for good; their history stays",
+        ),
+    ):
+        _add_action(commands, name, act, help_)
+
+
+def _add_action(
+    commands: Any,
+    name: str,
+    act: Callable[[Task, argparse.Namespace], Completion[None]],
+    help_: str,
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=help_,
+        description=f"{help_[0].upper()}{help_[1:]}.",
+        epilog="Exit code: 1 if it failed for any of them. --json writes an object for "
+        "each line.",
+    )
+    parser.add_argument("names", metavar="NAME", nargs="+")
+    if name in ("stop", "destroy"):
+        text = "end a run in progress at once"
+        parser.add_argument("--force", action="store_true", help=text)
+    if name == "pause":
+        parser.add_argument(
+            "--until", help="09:00, 2026-12-01T09:00, or seconds from now"
+        )
+        parser.add_argument("--note", default="", help="why, for people")
+    if name == "resume":
+        parser.add_argument(
+            "--catch-up",
+            choices=("none", "latest", "all"),
+            help="run the newest, or all, of the skipped slots",
+        )
+    parser.add_argument("--json", action="store_true", help="write JSON lines")
+    parser.set_defaults(run=lambda given: _control(given, act))
+
+
+def _attach() -> list[Task]:
+    from ipycron.api.kept import attach  # noqa: PLC0415 - for these commands only
+
+    return sorted(attach().values(), key=lambda task: task.name)
+
+
+def find_task(name: str, tasks: list[Task]) -> Task:
+    """Return the task of that name.
+
+    Raises:
+        UnknownTask: if none has it; says which there are.
+    """
+    for task in tasks:
+        if name in (task.name, task.id):
+            return task
+    raise UnknownTask(name=name, known=[task.name for task in tasks])
+
+
+def _list(given: argparse.Namespace) -> int:
+    from ipycron.api.text_table import list_tasks  # noqa: PLC0415 - as above
+
+    tasks = _attach()
+    if given.json:
+        for task in tasks:
+            print(json.dumps(describe(task)))
+    elif tasks:
+        print(list_tasks(tasks))
+    else:
+        print("no task is kept")
+    return 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    task = find_task(given.name, _attach())
+    if given.json:
+        runs = [_describe_run(run) for run in task.history]
+        print(json.dumps({**describe(task), "runs": runs}))
+        return 0
+    for label, value in _list_facts(task):
+        print(f"{label:<10}{show_hidden(value)}")
+    return 0
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """Return a task as JSON has it: instants in ISO 8601 with their offset."""
+    last = task.last_run
+    error = task.start_error
+    return {
+        "name": task.name,
+        "id": task.id,
+        "status": str(task.status),
+        "is_started": task.is_started,
+        "is_paused": task.is_paused,
+        "paused_until": _format(task.paused_until),
+        "pause_note": task.pause_note,
+        "pattern": task.pattern,
+        "timezone": task.timezone,
+        "words": task.expression.describe(),
+        "next_run": _format(task.next_run),
+        "runs_left": task.runs_left,
+        "error": None if error is None else str(error),
+        "running": [run.id for run in task.running],
+        "last_run": None if last is None else _describe_run(last),
+    }
+
+
+def _describe_run(run: Any) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "outcome": str(run.outcome),
+        "trigger": str(run.reason),
+        "at": _format(run.date),
+        "duration": run.duration,
+        "summary": run.summary,
+    }
+
+
+def _format(instant: Any) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _list_facts(task: Task) -> Iterator[tuple[str, str]]:
+    yield "name", task.name
+    yield "status", _describe_status(task)
+    words = task.expression.describe()
+    yield "schedule", f"{task.pattern} ({words}; {task.timezone})"
+    if task.start_error is not None:
+        yield "error", str(task.start_error)
+    if task.runs_left is not None:
+        yield "runs left", str(task.runs_left)
+    label = "next"
+    for slot in task.next_runs(_SHOWN_SLOTS) if task.is_started else ():
+        yield label, f"{slot:%a %Y-%m-%d %H:%M:%S %Z}"
+        label = ""
+    label = "last"
+    for run in reversed(list(task.history)[-_SHOWN_RUNS:]):
+        yield label, _describe_end(run)
+        label = ""
+
+
+def _describe_status(task: Task) -> str:
+    text = "starting" if task.is_starting else str(task.status)
+    if not task.is_paused:
+        return text
+    until = task.paused_until
+    text += ", paused" + ("" if until is None else f" until {until:%Y-%m-%d %H:%M:%S}")
+    return text + (f" ({task.pause_note})" if task.pause_note else "")
+
+
+def _describe_end(run: Any) -> str:
+    said = f": {run.summary}" if run.summary not in ("", "None") else ""
+    return f"{run.date:%a %Y-%m-%d %H:%M:%S} {run.outcome}{said}"
+
+
+def _control(
+    given: argparse.Namespace,
+    act: Callable[[Task, argparse.Namespace], Completion[None]],
+) -> int:
+    """Do the same to several tasks at once; each has a line of its own."""
+    tasks = _attach()
+    chosen = [find_task(name, tasks) for name in dict.fromkeys(given.names)]
+    is_ok = True
+    for task, completion in [(task, act(task, given)) for task in chosen]:
+        options = task.options
+        limit = max(options.start_timeout, options.stop_timeout) + PATIENCE
+        try:
+            error = completion.exception(limit)
+        except TimeoutError:
+            error = TimeoutError(f"it is still {task.status} after {limit:g} s")
+        is_ok = is_ok and error is None
+        _print_outcome(given, task, error)
+    return 0 if is_ok else 1
+
+
+def _print_outcome(
+    given: argparse.Namespace, task: Task, error: BaseException | None
+) -> None:
+    if given.json:
+        reason = None if error is None else str(error)
+        facts = {"name": task.name, "id": task.id, "status": str(task.status)}
+        print(json.dumps({**facts, "error": reason}), flush=True)
+    elif error is None:
+        print(f"{show_hidden(task.name)}: {_describe_status(task)}", flush=True)
+    else:
+        text = show_hidden(f"{task.name}: {error}")
+        print(text, file=sys.stderr, flush=True)
+
+
+def run_now(name: str, *, is_json: bool = False) -> int:
+    """Run a kept task now and wait; print what it writes. Return the exit code.
+
+    Raises:
+        UnknownTask: if no task has that name.
+    """
+    task = find_task(name, _attach())
+    error = task.execute().exception()
+    run = _find_own_run(task)
+    if is_json:
+        facts = {} if run is None else _describe_run(run)
+        print(json.dumps({"name": task.name, **facts, "error": _explain(error)}))
+    elif run is not None:
+        _print_output(run)
+    if error is not None and not is_json:
+        print(f"ipycron: {show_hidden(_explain(error) or '')}", file=sys.stderr)
+    return 0 if error is None else 1
+
+
+def _find_own_run(task: Task) -> PastRun | None:
+    """Return the run that this process has asked for; None if it never began.
+
+    Others may run at the same time: its id is one of this process's.
+    """
+    from ipycron.client.registry import registry  # noqa: PLC0415 - as above
+
+    prefix = registry.client.make_id().rpartition("-")[0]
+    own = [run for run in task.history if run.id.startswith(f"{prefix}-")]
+    return own[-1] if own else None
+
+
+def _print_output(run: PastRun) -> None:
+    for stream, text in (
+        (sys.stdout, run.output.stdout),
+        (sys.stderr, run.output.stderr),
+        (sys.stderr, run.traceback_text),
+    ):
+        if text:
+            shown = keep_colours(text) if stream.isatty() else text
+            print(
+                shown, end="" if text.endswith("\n") else "\n", file=stream, flush=True
+            )
+
+
+def _explain(error: BaseException | None) -> str | None:
+    if error is None:
+        return None
+    if isinstance(error, TaskNotStarted):  # its advice is for programs
+        return f"task {error.name!r} is stopped: `ipycron start` arms it again"
+    said = str(error) if isinstance(error, IpycronError) else ""
+    return said or f"{type(error).__name__}: {error}"
+
+
+def check_name(name: str) -> None:
+    """Answer a schedule without a file, and a file without a schedule.
+
+    Raises:
+        UsageMistake: if the only word after `run` is not a kept task's name.
+    """
+    from pathlib import Path  # noqa: PLC0415 - beside its only use
+
+    from ipycron.triggers.text import is_trigger  # noqa: PLC0415 - as above
+
+    if is_trigger(name):
+        raise UsageMistake(
+            f"got the schedule {name!r} only: ipycron run {name!r} FILE schedules a "
+            "file, ipycron run NAME runs a kept task now"
+        )
+    if Path(name).is_file():
+        raise UsageMistake(
+            f"got the file {name!r} only: ipycron run EXPRESSION {name} schedules it, "
+            "ipycron run NAME runs a kept task now"
+        )
