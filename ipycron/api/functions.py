@@ -457,12 +457,17 @@ def _find_by_name(name: str | None) -> Task | None:
 
 
 def on(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
-    """Call `listener` at each `event` of every task; ``"*"`` means all events."""
+    """Call `listener` at each `event` of every task; ``"*"`` means all events.
+
+    Kept tasks are among them if their service runs.
+    """
+    look_for_kept()
     registry.client.listen(event, listener)
 
 
 def once(event: Event | EventName, listener: Callable[[TaskContext], Any]) -> None:
     """Like `on`, for the next occurrence only."""
+    look_for_kept()
     registry.client.listen(event, listener, once=True)
 
 

@@ -41,7 +41,7 @@ def wait(
     this returns. In a notebook, an interrupt only ends the wait.
 
     Args:
-        tasks: the task or tasks to wait for; all by default.
+        tasks: the task or tasks to wait for; by default all but kept ones.
         runs: how many runs of each task must end from now on.
         timeout: the most seconds to wait; None waits for ever.
 
@@ -177,7 +177,9 @@ class _Watch:
     def _get_tasks(self) -> list[Task]:
         if self._tasks is not None:
             return self._tasks
-        return list(self._client.get_handles().values())
+        # Kept tasks go on whatever this process waits for.
+        handles = self._client.get_handles().values()
+        return [task for task in handles if not task.is_kept]
 
     def _is_over(self, task: Task) -> bool:
         if self._runs is not None and self._counts.get(task.id, 0) >= self._runs:

@@ -205,6 +205,7 @@ class KeptTasks:
         now = self._client.clock.now()
         for task in list(self._tasks.values()):
             if task.is_started:
+                task.start_error = error
                 outcome = Outcome.of_error(error)
                 notice = task.observed.describe_end(Event.TASK_FAILED, now, outcome)
                 self._client.handle_notice(notice)

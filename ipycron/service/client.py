@@ -60,6 +60,7 @@ class ServiceClient(Client):
         super().__init__(event_log)
         self.history = ServiceHistory(self.warn)
         self.observer: Observer | None = None
+        self.keeps = False  # it is the service
         self.echo.is_on = False
         self.keeps = False  # it would attach to itself
 

@@ -28,7 +28,9 @@ def ipycron_tasks() -> Iterator[None]:
     left = [
         f"{task.name!r} ({task.pattern})"
         for task in get_tasks().values()
-        if task.id not in before and (task.is_started or task.is_starting)
+        if task.id not in before
+        and not task.is_kept  # another process may have declared it
+        and (task.is_started or task.is_starting)
     ]
     shutdown(0)
     if left:

@@ -78,7 +78,8 @@ class LastResort(logging.Handler):
     @staticmethod
     def log_scheduled() -> None:
         """Log which tasks end with this process (N9)."""
-        left = [task.name for task in api.get_tasks().values() if task.is_started]
+        tasks = api.get_tasks().values()
+        left = [task.name for task in tasks if task.is_started and not task.is_kept]
         if left:
             logging.getLogger("ipycron").warning(
                 "still scheduled at the end of this session: %s", ", ".join(left)

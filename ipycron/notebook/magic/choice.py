@@ -27,8 +27,15 @@ class ChoiceOptions:
     all: bool = option(False, check_flag, "every task", kind=OptionKind.FLAG)
 
 
-def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
+def choose_tasks(
+    command: str, line: ParsedLine, *, with_kept: bool = True
+) -> list[Task]:
     """Return the tasks that a line names.
+
+    Args:
+        command: the command.
+        line: what follows it.
+        with_kept: whether ``--all`` means kept tasks, too. They may be others'.
 
     Raises:
         UnknownTask: if a name is not one; the text suggests one.
@@ -37,7 +44,13 @@ def choose_tasks(command: str, line: ParsedLine) -> list[Task]:
     if line.values.get("all"):
         if line.words:
             raise UsageError(f"%cron {command}: names and --all exclude each other")
-        return list(api.get_tasks().values())
+        tasks = list(api.get_tasks().values())
+        kept = [task for task in tasks if task.is_kept]
+        if with_kept or not kept:
+            return tasks
+        names = ", ".join(format_name(task) for task in kept)
+        print(f"left alone, as they are kept: {names}. Name them to {command} them")  # noqa: T201 - output of the cell
+        return [task for task in tasks if not task.is_kept]
     if not line.words:
         names = ", ".join(format_name(task) for task in api.get_tasks().values())
         known = f"Tasks: {names}." if names else "There are no tasks."

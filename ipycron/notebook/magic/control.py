@@ -137,14 +137,14 @@ def start(notebook: Notebook, line: ParsedLine) -> None:
 def stop(notebook: Notebook, line: ParsedLine) -> None:
     """Stop tasks."""
     force = line.values.get("force", False)
-    tasks = choose_tasks("stop", line)
+    tasks = choose_tasks("stop", line, with_kept=False)
     _control(notebook, tasks, lambda task: task.stop(force=force))
 
 
 def destroy(notebook: Notebook, line: ParsedLine) -> None:
     """Destroy tasks."""
     force = line.values.get("force", False)
-    tasks = choose_tasks("destroy", line)
+    tasks = choose_tasks("destroy", line, with_kept=False)
     _control(notebook, tasks, lambda task: task.destroy(force=force))
 
 
@@ -249,7 +249,8 @@ def wait(notebook: Notebook, line: ParsedLine) -> None:
     """Wait for runs or tasks to end."""
     tasks = [api.get_task(name) for name in line.words]
     if not tasks:
-        tasks = [t for t in api.get_tasks().values() if t.is_started or t.is_starting]
+        known = [t for t in api.get_tasks().values() if not t.is_kept]
+        tasks = [t for t in known if t.is_started or t.is_starting]
     refuse_waiting(tasks)
     before = [(task.history.finished, task.history.failed) for task in tasks]
     began = get_now()

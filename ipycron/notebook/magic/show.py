@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,7 @@ from IPython.display import display
 
 from ipycron.api import functions as api
 from ipycron.api.task import get_record
-from ipycron.errors import HistoryError, UnknownTask
+from ipycron.errors import HistoryError, IpycronError, UnknownTask
 from ipycron.notebook.display.runs import RunView
 from ipycron.notebook.display.tables import ExpressionView, TaskTable
 from ipycron.notebook.display.tracebacks import tidy
@@ -49,6 +50,7 @@ from ipycron.triggers.union import read_trigger
 
 if TYPE_CHECKING:
     from ipycron.api.task import Task
+    from ipycron.client.executions import RunLike
     from ipycron.notebook.magic.grammar import ParsedLine
     from ipycron.notebook.magic.notebook import Notebook
 
@@ -203,10 +205,24 @@ def print_logs(_: Notebook, line: ParsedLine) -> None:
         if run is None:
             continue
         print(f"{format_name(task)}: {format_run(run, get_now())}")
-        trace = tidy(run.traceback_text or "")
-        for text in (run.output.stdout, run.output.stderr, trace):
+        for text in _read_texts(task, run):
             if text:
                 print(text, end="" if text.endswith("\n") else "\n")
+
+
+def _read_texts(task: Task, run: RunLike) -> tuple[str, ...]:
+    """Return what a run wrote, and its traceback.
+
+    Of a kept task's run that ended before this notebook was there, the history has it.
+    """
+    output = run.output
+    if task.is_kept and run.is_ok is not None and not output.position:
+        from ipycron.api import history  # noqa: PLC0415 - as below
+
+        with contextlib.suppress(IpycronError):  # it is not recorded
+            recorded = history.find_run(task.name, run.id)
+            return recorded.output or "", tidy(recorded.traceback or "")
+    return output.stdout, output.stderr, tidy(run.traceback_text or "")
 
 
 def print_next(_: Notebook, line: ParsedLine) -> None:

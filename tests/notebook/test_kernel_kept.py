@@ -1,0 +1,119 @@
+"""Kept cells in real kernels: declared in one, killed, found in another."""
+
+import re
+
+import pytest
+from kept_service import ServiceOfTest
+from kernel import Kernel
+from polling import eventually
+
+import ipycron
+from ipycron.api.kept import ServiceAccess
+from ipycron.client.registry import registry
+
+SECONDS = 60.0
+LOAD = "%load_ext ipycron"
+CELL = """%%cron * * * * * * --name tick --keep --start-timeout 60
+print("rate", rate)
+rate * 2
+"""
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    """The service of this test; ended with all that it has started."""
+    service = ServiceOfTest(tmp_path / "s", tmp_path / "history.sqlite")
+    for name, value in service.env.items():
+        monkeypatch.setenv(name, value)
+    registry._singles.pop(ServiceAccess, None)
+    yield service
+    ipycron.shutdown(0)
+    registry._singles.pop(ServiceAccess, None)
+    assert service.end()
+
+
+@pytest.fixture
+def make_kernel(tmp_path, service):
+    """Start kernels that end with the test."""
+    kernels = []
+
+    def make():
+        own = {"IPYTHONDIR": str(tmp_path / "ipython")}
+        kernels.append(Kernel(tmp_path, **own))
+        return kernels[-1]
+
+    yield make
+    for kernel in kernels:
+        kernel.close()
+
+
+def read_missed(name):
+    """Return the slots between the first and the last run that have no row."""
+    rows = [run for run in ipycron.history(name, limit=10_000) if run.slot]
+    slots = sorted(int(run.slot.timestamp()) for run in rows)
+    assert len(slots) == len(set(slots)), "a slot ran twice"
+    return sorted(set(range(slots[0], slots[-1] + 1)) - set(slots))
+
+
+def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
+    """K1, K4: every slot has a row; another kernel shows and ends the task."""
+    first = make_kernel()
+    assert first.run(LOAD) == ""
+    first.run("rate = 21")
+    answer = first.run(CELL)
+    assert f"kept by the service, process {service.pid}" in answer
+    assert "until %cron destroy tick" in answer
+    first.kill()
+
+    task = ipycron.get_task("tick")
+    before = task.history.total
+    eventually(lambda: task.history.total > before + 2, "runs without a kernel")
+    ipycron.shutdown(0)
+    registry._singles.pop(ServiceAccess, None)
+
+    second = make_kernel()
+    assert second.run(LOAD) == "ipycron keeps 1 task: tick\n"
+    assert re.search(r"tick +(idle|running) \(kept\)", second.run("%cron list"))
+    assert "rate 21" in second.run("%cron logs tick")
+    assert "42" in second.run("import ipycron; ipycron.get_task('tick').last_run")
+    second.run("%cron pause tick --note lunch")
+    assert "lunch" in second.run("%cron list")
+    second.run("%cron resume tick")
+    assert re.search("tick: .* finished", second.run("%cron run tick --wait"))
+    answer = second.run("%cron destroy --all")
+    assert answer == "left alone, as they are kept: tick. Name them to destroy them\n"
+    second.run("%cron destroy tick")
+    assert "no task" in second.run("%cron list")
+    assert read_missed("tick") == []
+    third = make_kernel()
+    assert third.run(LOAD) == ""
+
+
+def test_failing_kept_task_is_named_when_the_extension_is_loaded(service, make_kernel):
+    """By the first line of its error."""
+    first = make_kernel()
+    first.run(LOAD)
+    first.run("%%cron @yearly --name bad --keep --start-timeout 60 --quiet\n1 / 0")
+    first.run("%%cron @yearly --name good --keep --start-timeout 60 --quiet\n1")
+    first.run("%cron run bad --wait")
+    second = make_kernel()
+    loaded = second.run(LOAD)
+    assert loaded.startswith("ipycron keeps 2 tasks: bad, good; failing: bad (ZeroDiv")
+    assert loaded.count("\n") == 1
+    # A cell that runs again replaces the task; what is unloaded goes on.
+    second.run("%%cron @yearly --name bad --keep --start-timeout 60\n1")
+    assert "kept by the service, go on: " in second.run("%unload_ext ipycron")
+    assert ipycron.get_task("bad").execute().result(SECONDS) == 1
+
+
+def test_cell_that_cannot_be_kept_says_why(service, make_kernel):
+    """What it needs is not there, and nothing is left."""
+    kernel = make_kernel()
+    kernel.run(LOAD)
+    kernel.run("import threading; lock = threading.Lock()")
+    answer = kernel.run("%%cron @yearly --name a --keep\nlock")
+    assert "UsageError" in answer
+    assert "lock" in answer
+    assert "no task" in kernel.run("%cron list")

@@ -1,0 +1,520 @@
+"""Kept tasks as their clients see them, with a real service and real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+from polling import eventually
+
+import ipycron
+from ipycron.api.kept import ServiceAccess, attach
+from ipycron.client.registry import registry
+from ipycron.errors import (
+    ServiceError,
+    ServiceLost,
+    TaskDestroyed,
+    TaskExists,
+    TaskNotInherited,
+)
+from ipycron.process.service.paths import VARIABLE
+
+SECONDS = 60.0
+NEVER = "0 0 1 1 *"
+
+
+@pytest.fixture
+def service(service, monkeypatch):
+    """The service of this test, which this process and its children use."""
+    for name, value in service.env.items():
+        monkeypatch.setenv(name, value)
+    forget_looks()
+    yield service
+    ipycron.shutdown(0)
+    forget_looks()
+
+
+def forget_looks():
+    """Have the next look for a service be a real one."""
+    registry._singles.pop(ServiceAccess, None)
+
+
+def leave():
+    """Leave the service, as a process does at its end."""
+    ipycron.shutdown(0)
+    forget_looks()
+
+
+def add(x=40):
+    """Return a sum, and say who has made it."""
+    sys.stdout.write(f"added by {os.getpid()}\n")
+    return x + 2
+
+
+def keep(job=add, *, name="sum", when=NEVER, **options):
+    """Have a function kept."""
+    given = {"background": True} if callable(job) else {}
+    given |= {"start_timeout": SECONDS, **options}
+    return ipycron.schedule(when, job, name=name, keep=True, **given)
+
+
+def run(code, *words, env=None):
+    """Start a Python program; return its process."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *words],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def finish(process):
+    """Return what a program has printed, line by line."""
+    out, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    return out.splitlines()
+
+
+# --- declaring ------------------------------------------------------------------------
+
+
+def test_kept_task_outlives_its_process(service):
+    """K1, K4: a script declares it and ends; this process finds it, as its own."""
+    lines = finish(
+        run("""
+            import ipycron
+            def double(x):
+                print("doubled")
+                return 2 * x
+            task = ipycron.schedule(
+                "* * * * * *", double, name="d", args=[21], keep=True, background=True,
+                start_timeout=60,
+            )
+            print(task.is_kept, task.is_started, task.execute().result(60))
+        """)
+    )
+    assert lines == ["True True 42"]
+    task = ipycron.get_task("d")
+    assert task.is_kept
+    assert task.is_background
+    assert task.pattern == "* * * * * *"
+    assert task.source.label == "double"
+    before = len(task.history)
+    eventually(lambda: len(task.history) > before, "a scheduled run")
+    assert task.execute().result(SECONDS) == 42
+    assert task.last_run.output.stdout == "doubled\n"
+    assert ipycron.history("d")
+
+
+def test_script_that_keeps_a_task_ends(service):
+    """Nothing waits for it: `keep` is `unref`."""
+    finish(
+        run("""
+            import ipycron
+            ipycron.schedule(
+                "* * * * *", len, name="j", keep=True, background=True, args=["abc"],
+                start_timeout=60,
+            )
+        """)
+    )
+    assert ipycron.get_task("j").execute().result(SECONDS) == 3
+
+
+def test_file_is_kept_with_its_folder_arguments_and_environment(service, tmp_path):
+    """Whatever the folder and the variables of the service are."""
+    (tmp_path / "job.py").write_text(
+        "import os, sys\nprint(os.getcwd(), sys.argv[1:], os.environ['COLOUR'])\n"
+    )
+    task = ipycron.schedule(
+        NEVER,
+        tmp_path / "job.py",
+        name="file",
+        keep=True,
+        start_timeout=SECONDS,
+        args=["a b"],
+        env={"COLOUR": "green"},
+        cwd=tmp_path,
+    )
+    task.execute().result(SECONDS)
+    assert task.last_run.output.stdout == f"{tmp_path} ['a b'] green\n"
+    leave()
+    found = ipycron.get_task("file")
+    assert found.options.args == ("a b",)
+    assert found.options.env is None  # it may hold secrets
+    assert found.options.cwd == str(tmp_path)
+
+
+def test_created_task_is_kept_stopped(service):
+    """`create_task` arms nothing; a start by anyone does."""
+    task = ipycron.create_task(
+        NEVER,
+        add,
+        name="sum",
+        keep=True,
+        background=True,
+        max_executions=3,
+        start_timeout=SECONDS,
+    )
+    assert task.status == "stopped"
+    leave()
+    found = ipycron.get_task("sum")
+    assert (found.status, found.runs_left) == ("stopped", 3)
+    found.start().result(SECONDS)
+    assert found.status == "idle"
+    assert found.execute().result(SECONDS) == 42
+
+
+def test_name_declared_again_replaces_the_task(service):
+    """K5; the handle of the old one says that it is gone."""
+    old = keep()
+    new = keep(lambda: 7)
+    assert new.execute().result(SECONDS) == 7
+    eventually(lambda: old.status == "destroyed", "the end of the old task")
+    assert [*ipycron.get_tasks()] == [new.id]
+    with pytest.raises(TaskDestroyed):
+        old.execute().result(SECONDS)
+
+
+def test_task_that_cannot_be_loaded_replaces_nothing(service, tmp_path):
+    """K5: the error of the job's own code is the answer."""
+    path = tmp_path / "job.py"
+    path.write_text("def task(): return 1\n")
+    old = keep(path)
+    path.write_text("def task(): return 2\nraise ValueError('not today')\n")
+    with pytest.raises(ValueError, match="not today"):
+        keep(path)
+    assert [task.id for task in ipycron.get_tasks().values()] == [old.id]
+    assert old.is_started
+    leave()
+    assert [*ipycron.get_tasks()] == [old.id]
+
+
+def test_name_of_a_kept_task_is_not_taken_by_one_that_is_not_kept(service):
+    """A script that happens to use the name must not end it."""
+    kept = keep()
+    with pytest.raises(TaskExists, match="It is kept by the service"):
+        ipycron.schedule(NEVER, add, name="sum")
+    assert kept.status == "idle"
+    assert ipycron.schedule(NEVER, add, name="sum", if_exists="keep") is kept
+
+
+def test_kept_task_replaces_one_of_this_process(service):
+    """The other way round, once the new one is loaded."""
+    own = ipycron.schedule(NEVER, add, name="sum")
+    kept = keep()
+    eventually(lambda: own.status == "destroyed", "the end of the old task")
+    assert ipycron.get_task("sum") is kept
+
+
+def test_options_come_back_as_they_were(service):
+    """Every process shows the same task."""
+    options = {
+        "timezone": "Europe/Berlin",
+        "overlap": "skip",
+        "retry": ipycron.Retry(2, delay=5, on=(ValueError, "timeout")),
+        "timeout": 9,
+        "catch_up": "latest",
+        "exclude": "sat,sun",
+        "end": "2099-01-01",
+        "execute_timeout": 50,
+        "day_or": False,
+    }
+    task = keep(when="0 9 * * *", **options)
+    before = task.options, task.pattern, task.next_run
+    leave()
+    found = ipycron.get_task("sum")
+    assert (found.pattern, found.next_run) == before[1:]
+    assert found.timezone == "Europe/Berlin"
+    for name in ("overlap", "timeout", "catch_up", "exclude", "end", "day_or"):
+        assert getattr(found.options, name) == getattr(before[0], name), name
+    assert found.options.execute_timeout == 50
+    assert found.options.retries.times == 2
+
+
+# --- several processes ----------------------------------------------------------------
+
+
+def test_two_processes_see_the_same_task(service):
+    """K4: what one does, the other one sees, listeners included."""
+    task = keep()
+    other = run("""
+        import ipycron, sys
+        task = ipycron.get_task("sum")
+        seen = []
+        task.on("*", lambda context: print(context.event, flush=True))
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(task.execute().result(60), task.is_paused, flush=True)
+        task.destroy().result(60)
+    """)
+    assert other.stdout.readline() == "ready\n"
+    task.pause(note="why not").result(SECONDS)
+    assert other.stdout.readline() == "task:paused\n"
+    assert task.execute().result(SECONDS) == 42
+    heard = [other.stdout.readline().strip() for _ in range(2)]
+    assert heard == ["execution:started", "execution:finished"]
+    other.stdin.write("\n")
+    other.stdin.flush()
+    eventually(lambda: task.status == "destroyed", "the other process's destroy")
+    lines = finish(other)
+    assert "42 True" in lines
+    assert "task:destroyed" in lines
+    assert not ipycron.get_tasks()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_client_that_dies_or_hangs_changes_nothing(service, number):
+    """K4: its task goes on, and everybody else controls it."""
+    client = run("""
+        import ipycron, sys
+        def tick():
+            print("tick")
+        task = ipycron.schedule(
+            "* * * * * *", tick, name="tick", keep=True, background=True
+        )
+        print("kept", flush=True)
+        sys.stdin.readline()
+    """)
+    assert client.stdout.readline() == "kept\n"
+    client.send_signal(number)
+    try:
+        task = ipycron.get_task("tick")
+        before = task.history.total
+        eventually(lambda: task.history.total > before + 1, "two runs")
+        task.destroy().result(SECONDS)
+    finally:
+        client.kill()
+        client.communicate()
+
+
+def test_schedule_of_a_kept_task_is_changed_for_everyone(service):
+    """By whoever calls `reschedule`, also in the store."""
+    keep()
+    finish(
+        run("""
+            import ipycron
+            task = ipycron.get_task("sum")
+            task.reschedule("*/7 * * * *")
+            task.execute().result(60)
+        """)
+    )
+    task = ipycron.get_task("sum")
+    eventually(lambda: task.pattern == "*/7 * * * *", "the new schedule")
+    leave()
+    assert ipycron.get_task("sum").pattern == "*/7 * * * *"
+
+
+def test_stop_and_start_by_another_process(service):
+    """`await stop()` returns when the service has stopped it."""
+    task = keep(when="* * * * * *")
+
+    async def stop():
+        await ipycron.get_task("sum").stop()
+
+    asyncio.run(stop())
+    assert task.status == "stopped"
+    assert task.next_run is None
+    task.start().result(SECONDS)
+    assert task.next_run is not None
+
+
+def test_history_of_runs_before_comes_with_the_task(service):
+    """How they ended, not what they returned."""
+    task = keep()
+    for _ in range(3):
+        task.execute().result(SECONDS)
+    leave()
+    task = ipycron.get_task("sum")
+    assert len(task.history) == 3
+    assert [run.summary for run in task.history] == ["42"] * 3
+    assert isinstance(task.last_run.result, ipycron.Unserializable)
+
+
+def test_failure_of_a_kept_run_is_raised_where_it_was_requested(service):
+    """With the worker's traceback; other clients see the row."""
+
+    def fail():
+        raise LookupError("no such thing")
+
+    task = keep(fail)
+    with pytest.raises(LookupError, match="no such thing"):
+        task.execute().result(SECONDS)
+    leave()
+    (past,) = ipycron.get_task("sum").history
+    assert past.outcome == "failed"
+    assert past.summary == "LookupError: no such thing"
+
+
+# --- the end of the service -----------------------------------------------------------
+
+
+def test_client_follows_a_service_that_was_killed_and_started_again(service):
+    """K6: the handle is the same, its runs go on."""
+    task = keep(when="* * * * * *")
+    eventually(lambda: task.history.total, "a run")
+    service.kill()
+    service.start()
+    before = task.history.total
+    eventually(lambda: task.history.total > before + 1, "runs in the new service")
+    assert ipycron.get_task("sum") is task
+    assert task.execute().result(SECONDS) == 42
+
+
+def test_run_in_a_service_that_is_killed_fails_where_it_is_awaited(service, tmp_path):
+    """It cannot be known whether it ended."""
+    begun = tmp_path / "begun"
+
+    def wait():
+        begun.touch()
+        threading.Event().wait(600)
+
+    call = keep(wait).execute()
+    eventually(begun.exists, "the run")
+    service.kill()
+    with pytest.raises(ServiceLost):
+        call.result(SECONDS)
+
+
+def test_tasks_of_a_service_that_ended_are_shown_as_stopped(service):
+    """`next_run` must not promise what nobody keeps; the error says what to do."""
+    task = keep(when="* * * * * *")
+    assert service.end()
+    eventually(lambda: task.status == "stopped", "the end", SECONDS)
+    assert task.next_run is None
+    assert "ipycron service start" in str(task.start_error)
+    with pytest.raises(ServiceError, match="ipycron service start"):
+        task.execute().result(SECONDS)
+    with pytest.raises(ServiceError, match="ipycron service start"):
+        task.start().result(SECONDS)
+    service.start()
+    eventually(lambda: task.status != "stopped", "the return", SECONDS)
+    assert task.next_run is not None
+    assert task.start_error is None
+
+
+def test_task_destroyed_while_a_client_was_away_is_gone(service):
+    """A client that comes back learns what ended meanwhile."""
+    task = keep()
+    kept = registry.client.get_kept()
+    # As if the connection had been lost: the service drops clients that hang.
+    registry.client.submit(lambda: kept._link._channel._sock.shutdown(2))
+    finish(run("import ipycron; ipycron.get_task('sum').destroy().result(60)"))
+    eventually(lambda: task.status == "destroyed", "the destroy", SECONDS)
+
+
+# --- the end of a client --------------------------------------------------------------
+
+
+def test_shutdown_ends_own_tasks_and_leaves_kept_ones(service):
+    """Their handles say where to find them again."""
+    own = ipycron.schedule(NEVER, add, name="own")
+    task = keep()
+    ipycron.shutdown()
+    assert own.status == "destroyed"
+    with pytest.raises(ServiceLost, match=r"ipycron.get_task\('sum'\)"):
+        task.execute().result(SECONDS)
+    task.stop().result(SECONDS)
+    forget_looks()
+    assert ipycron.get_task("sum").is_started
+
+
+def test_forked_child_has_a_connection_of_its_own(service):
+    """The parent's is not touched by what the child does."""
+    task = keep()
+    child = os.fork()  # noqa: TID251 - what a program does
+    if not child:
+        code = 1
+        try:
+            try:
+                task.execute()
+                task.execute().result(SECONDS)
+            except TaskNotInherited:
+                found = ipycron.get_task("sum")
+                code = 0 if found.execute().result(SECONDS) == 42 else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert task.execute().result(SECONDS) == 42
+
+
+def test_user_without_kept_tasks_starts_no_service(service):
+    """Nor does anything that looks for one."""
+    ipycron.schedule(NEVER, add, name="own")
+    assert [task.name for task in ipycron.get_tasks().values()] == ["own"]
+    assert not service.places.folder.exists()
+    with pytest.raises(ServiceError, match="it does not run"):
+        attach()
+    assert VARIABLE in os.environ
+
+
+def test_service_that_hangs_delays_nobody_for_long(service):
+    """A stopped service is reported once, and own tasks are listed."""
+    keep()
+    leave()
+    ipycron.schedule(NEVER, add, name="own")
+    os.kill(service.pid, signal.SIGSTOP)
+    try:
+        assert [task.name for task in ipycron.get_tasks().values()] == ["own"]
+        with pytest.raises(ServiceError, match="does not answer"):
+            attach()
+    finally:
+        os.kill(service.pid, signal.SIGCONT)
+
+
+def test_service_of_another_version_says_which_is_older(service, monkeypatch):
+    """K7: and what to do; its tasks go on."""
+    keep()
+    leave()
+    monkeypatch.setattr(ipycron, "__version__", "9.9.9")
+    with pytest.raises(
+        ServiceError,
+        match=r"the service is older: it runs ipycron 0.*ipycron service restart",
+    ):
+        keep(name="other")
+    monkeypatch.undo()
+    for name, value in service.env.items():
+        monkeypatch.setenv(name, value)
+    leave()
+    assert [task.name for task in ipycron.get_tasks().values()] == ["sum"]
+
+
+def test_listeners_of_all_tasks_hear_of_kept_ones(service):
+    """Also if nothing has asked for them before."""
+    keep()
+    leave()
+    heard = []
+    ipycron.on("execution:finished", lambda context: heard.append(context.task.name))
+    ipycron.get_task("sum").execute().result(SECONDS)
+    eventually(lambda: heard == ["sum"], "the event")
+
+
+def test_waiting_for_all_tasks_does_not_wait_for_kept_ones(service):
+    """A script would never end."""
+    keep(when="* * * * * *")
+    own = ipycron.schedule("* * * * * *", add, name="own", max_executions=1)
+    assert ipycron.wait(timeout=SECONDS)
+    assert own.status == "destroyed"
+    assert not ipycron.wait(ipycron.get_task("sum"), timeout=0.1)
+
+
+def test_two_declare_one_name_at_once(service):
+    """One of them remains, whole."""
+    keep()
+    code = """
+        import ipycron, sys
+        ipycron.schedule("0 0 1 1 *", int, args=[sys.argv[1]], name="sum", keep=True,
+                         background=True, start_timeout=60)
+    """
+    for process in [run(code, str(number)) for number in range(4)]:
+        finish(process)
+    leave()
+    (task,) = ipycron.get_tasks().values()
+    assert task.execute().result(SECONDS) in range(4)
