@@ -20,8 +20,9 @@ from ipycron.process.service.paths import find_socket, make_private
 if TYPE_CHECKING:
     from ipycron.process.service.paths import Places
 
-START_TIMEOUT = 15.0
-"""Seconds for a new service to answer; it takes a third of one."""
+START_TIMEOUT = 60.0
+"""Seconds for a new service to answer; it takes a third of one, on a machine that has
+nothing else to do. One that cannot start says so at once."""
 
 _ROOT = os.path.abspath(f"{__file__}/../../../..")  # noqa: PTH100 - as in `start`
 # The program forks at once, and its parent ends: a service is nobody's child. What ends

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import textwrap
 import threading
 
 import pytest
-from polling import eventually
+from lengths import choose
+from polling import eventually, pause
 
 import ipycron
 from ipycron.api.kept import ServiceAccess, attach
@@ -23,6 +25,7 @@ from ipycron.errors import (
     TaskExists,
     TaskNotInherited,
 )
+from ipycron.notebook.widgets.model import describe_task
 from ipycron.process.service.paths import VARIABLE
 
 SECONDS = 60.0
@@ -30,11 +33,18 @@ NEVER = "0 0 1 1 *"
 
 
 @pytest.fixture
-def service(service, monkeypatch):
+def unstarted():
+    """Have the service not started before the test."""
+
+
+@pytest.fixture
+def service(service, monkeypatch, request):
     """The service of this test, which this process and its children use."""
     for name, value in service.env.items():
         monkeypatch.setenv(name, value)
     forget_looks()
+    if "unstarted" not in request.fixturenames:
+        service.start()
     yield service
     ipycron.shutdown(0)
     forget_looks()
@@ -85,6 +95,7 @@ def finish(process):
 # --- declaring ------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unstarted")
 def test_kept_task_outlives_its_process(service):
     """K1, K4: a script declares it and ends; this process finds it, as its own."""
     lines = finish(
@@ -445,6 +456,7 @@ def test_forked_child_has_a_connection_of_its_own(service):
     assert task.execute().result(SECONDS) == 42
 
 
+@pytest.mark.usefixtures("unstarted")
 def test_user_without_kept_tasks_starts_no_service(service):
     """Nor does anything that looks for one."""
     ipycron.schedule(NEVER, add, name="own")
@@ -503,6 +515,56 @@ def test_waiting_for_all_tasks_does_not_wait_for_kept_ones(service):
     assert ipycron.wait(timeout=SECONDS)
     assert own.status == "destroyed"
     assert not ipycron.wait(ipycron.get_task("sum"), timeout=0.1)
+
+
+DECLARE = """
+import ipycron, sys
+print("declares", flush=True)
+ipycron.schedule(
+    "0 0 1 1 *", int, args=[sys.argv[1]], name="sum", keep=True, background=True,
+    start_timeout=60,
+)
+"""
+
+
+def test_client_killed_while_it_declares_leaves_the_old_task_or_the_new_one(service):
+    """K6: whole, whatever it had sent by then; and nothing else."""
+    keep(int, args=["0"])
+    leave()
+    seen = set()
+    for number in range(1, choose(short=8, full=100)):
+        client = run(DECLARE, str(number))
+        assert client.stdout.readline() == "declares\n"
+        pause(random.uniform(0, 0.25))
+        client.kill()
+        client.communicate()
+        (task,) = attach().values()
+        value = task.execute().result(SECONDS)
+        assert value in {number, *seen, 0}
+        seen.add(value)
+        leave()
+
+
+def test_interrupted_declaration_can_be_repeated(service):
+    """Ctrl-C while it waits for the service; the task is kept or not, and whole."""
+    keep(int, args=["0"])
+    leave()
+    client = run(DECLARE, "1")
+    assert client.stdout.readline() == "declares\n"
+    pause(0.1)
+    client.send_signal(signal.SIGINT)
+    client.communicate(timeout=SECONDS)
+    assert keep(int, args=["2"]).execute().result(SECONDS) == 2
+    leave()
+    assert [task.name for task in ipycron.get_tasks().values()] == ["sum"]
+
+
+def test_panel_says_that_a_task_is_kept(service):
+    """Beside its status; the table says so, too."""
+    task = keep()
+    assert describe_task(task, 0.0)["place"] == "service"
+    assert "idle, kept" in repr(ipycron.get_tasks())
+    assert repr(task).startswith("<Task 'sum' kept idle, next ")
 
 
 def test_two_declare_one_name_at_once(service):
