@@ -1,6 +1,7 @@
 """Kept cells in real kernels: declared in one, killed, found in another."""
 
 import re
+from pathlib import Path
 
 import pytest
 from kept_service import ServiceOfTest
@@ -12,6 +13,7 @@ from ipycron.api.kept import ServiceAccess
 from ipycron.client.registry import registry
 
 SECONDS = 60.0
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LOAD = "%load_ext ipycron"
 CELL = """%%cron * * * * * * --name tick --keep --start-timeout 60
 print("rate", rate)
@@ -28,6 +30,7 @@ def service(tmp_path, monkeypatch):
     for name, value in service.env.items():
         monkeypatch.setenv(name, value)
     registry._singles.pop(ServiceAccess, None)
+    service.start()
     yield service
     ipycron.shutdown(0)
     registry._singles.pop(ServiceAccess, None)
@@ -89,6 +92,27 @@ def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
     assert read_missed("tick") == []
     third = make_kernel()
     assert third.run(LOAD) == ""
+
+
+def test_notebook_does_what_it_says_when_executed(service, execute):
+    """Kept, seen by other processes, found again, ended."""
+    done = execute(NOTEBOOKS / "kept.ipynb")
+    answer = done.text(done.find("%%cron"))
+    assert "captured: rates (dict)" in answer
+    assert f"kept by the service, process {service.pid}: runs without" in answer
+    assert re.search(
+        "rates: ([2-9]|[1-9][0-9]+) run", done.text(done.find("%cron wait"))
+    )
+    assert "True * * * * * * 0.94" in done.text(done.find("program = "))
+    assert re.search(r"rates +\w+, kept", done.text(done.find("!{sys.executable} -m")))
+    assert done.text(done.find("ipycron.shutdown()")) == "True True\n"
+    assert done.text(done.find("def nightly")) == "'done'"
+    assert "until the bank opens" in done.text(done.find("%cron pause"))
+    assert "finished" in done.text(done.find("%cron history"))
+    refused = done.text(done.find("for wrong in")).splitlines()
+    assert refused[0].startswith("keep: got True, expected False for a function")
+    assert refused[1].startswith("name: got None, expected a name, with keep=True")
+    assert done.text(done.find("%cron destroy")).endswith("no task is scheduled\n")
 
 
 def test_failing_kept_task_is_named_when_the_extension_is_loaded(service, make_kernel):

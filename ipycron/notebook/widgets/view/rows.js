@@ -32,10 +32,12 @@ class StatusMark {
   }
 }
 
-/** The status in words: of several runs, how many. */
-function describeStatus({ running, queued }, status) {
+/** The status in words: of several runs, how many; and that the task is kept, that is,
+ *  lives in the service. */
+function describeStatus({ running, queued, place }, status) {
   const count = { running: running.length, queued }[status] ?? 0;
-  return count > 1 ? `${count} ${status}` : status;
+  const words = count > 1 ? `${count} ${status}` : status;
+  return place === "service" ? `${words}, kept` : words;
 }
 
 /** Whether a run is not over: it waits for its turn, or is in progress. */
