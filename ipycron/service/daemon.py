@@ -66,11 +66,14 @@ class Lock:
 
     Attributes:
         descriptor: the lock file's; inherited by the supervisor and its zygote.
+        died_at: when the file was changed last before it was taken, Unix seconds: the
+            zygote does that when it finds that it is left alone.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self.descriptor = -1
+        self.died_at = 0.0
 
     def take(self) -> None:
         """Take the lock; wait for what is left of a service that was killed.
@@ -103,6 +106,7 @@ class Lock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 self.descriptor = descriptor
+                self.died_at = os.fstat(descriptor).st_mtime
                 return True
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -202,7 +206,13 @@ class Service:
         return client
 
     async def _make_keeper(self, client: ServiceClient, greeting: Greeting) -> Keeper:
-        return Keeper(client, self._places, greeting, on_end=self.end)
+        return Keeper(
+            client,
+            self._places,
+            greeting,
+            died_at=self._lock.died_at,
+            on_end=self.end,
+        )
 
     def _wait(self, greeting: Greeting) -> None:
         """Wait for the end; take a new lock if the file is deleted meanwhile."""

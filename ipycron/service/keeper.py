@@ -132,6 +132,7 @@ class Keeper:
         client: runs the tasks.
         places: the service's files.
         greeting: the service's.
+        died_at: when the last sign of an earlier service was seen, Unix seconds.
         on_end: called with a number of seconds for the runs in progress, and whether
             another service follows, when a client asks for the end.
     """
@@ -142,11 +143,13 @@ class Keeper:
         places: Places,
         greeting: Greeting,
         *,
+        died_at: float,
         on_end: Callable[[float, bool], None],
     ) -> None:
         self._client = client
         self._places = places
         self._greeting = greeting
+        self._died_at = died_at
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         # One thread: the store's calls are made in order, and none blocks the loop.
@@ -290,7 +293,11 @@ class Keeper:
 
     def _find_outage(self, record: TaskRecord) -> Outage | None:
         outage = self._client.history.find_outage(record)
-        if outage is None or not outage.is_clean or not self._is_handed_over:
+        if outage is not None and not outage.is_clean:
+            # What ran shortly before may have no row.
+            died_at = min(self._died_at, self._client.clock.now())
+            return replace(outage, until=max(outage.until, died_at))
+        if outage is None or not self._is_handed_over:
             return outage
         if record.options.gaps.mode != "none":
             return outage
@@ -662,6 +669,7 @@ class Keeper:
         """Save the states that have changed; return whether that was possible."""
         states, self._dirty = self._dirty, {}
         if not states:
+            await self._run(lambda: None)  # behind those that are being saved
             return True
         try:
             await self._run(lambda: self._store.save(states))

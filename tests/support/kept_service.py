@@ -92,7 +92,10 @@ class ServiceOfTest:
 
     def attach(self):
         """Return a client that has greeted and has read all tasks."""
-        client = Attached(find_socket(self.places))
+        path = find_socket(self.places)
+        if path is None:
+            raise ConnectionRefusedError("there is no service")
+        client = Attached(path)
         self._attached.append(client)
         return client
 
