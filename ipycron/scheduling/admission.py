@@ -494,6 +494,7 @@ class Admission:
                 return
         # While a task is stopping, its workers only serve the runs in progress. A call
         # made in the meantime belongs to the start that waits for the stop.
+        self._workers.wake()
         if (
             self._state.phase is not Phase.STARTED
             or self._workers.main_state is MainWorkerState.EMPTY

@@ -282,6 +282,7 @@ class Lifecycle:
             settle_outage()
         self._admission.serve_waiting()
         self.handle_work_done()
+        self._workers.rest()
 
     def find_due(self, successor: TaskState) -> Outage | None:
         """Return the time of a slot that is due, and that the successor has to run.
@@ -400,6 +401,7 @@ class Lifecycle:
         if error is not None:
             self.state.emit(Event.TASK_RESTARTED, outcome=Outcome.of_error(error))
         self._admission.serve_waiting()
+        self._workers.rest()
 
     def handle_failure(self, error: BaseException) -> None:
         """Fail the task: its workers keep dying (R7), or its schedule is broken."""

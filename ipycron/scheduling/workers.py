@@ -15,7 +15,7 @@ from ipycron.scheduling.state import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ipycron.scheduling.ports import TaskObserver, Worker
+    from ipycron.scheduling.ports import TaskObserver, Timer, Worker
     from ipycron.scheduling.services import Services
     from ipycron.scheduling.state import TaskState
 
@@ -24,6 +24,13 @@ T = TypeVar("T")
 # Seconds between terminating a busy worker and killing it (R6). One second is too short
 # for a job that closes a database; five are long for a user who is waiting.
 GRACE = 2.0
+
+
+# A worker that serves one run is not kept for a slot that is further away, in seconds:
+# the process of a nightly script would be idle all day.
+LONGEST_IDLE = 60.0
+# Seconds before the slot at which it is loaded.
+AHEAD = 10.0
 
 
 class MainWorkerState(StrEnum):
@@ -35,6 +42,7 @@ class MainWorkerState(StrEnum):
     BUSY = "busy"  # another run needs its own worker
     LEAVING = "leaving"  # being ended after a timeout; treated like busy
     VACANT = "vacant"  # could not be reloaded: each run loads its own, or fails
+    RESTING = "resting"  # is loaded when there is a run, or soon will be: `wake` it
 
 
 _FREE = (MainWorkerState.IDLE, MainWorkerState.OFFERED)
@@ -61,6 +69,7 @@ class TaskWorkers:
         "_services",
         "_state",
         "_tasks",
+        "_wake",
         "_workers",
         "main",
         "main_state",
@@ -80,6 +89,7 @@ class TaskWorkers:
         self._ends: tuple[tuple[Worker, asyncio.Task[None]], ...] = ()
         self._deaths = 0
         self._refusals = 0
+        self._wake: Timer | None = None
         self.main: Worker | None = None
         self.main_state = MainWorkerState.EMPTY
 
@@ -260,6 +270,7 @@ class TaskWorkers:
         """End every worker; once all are gone, return the errors that they raised."""
         if self._replacement is not None:
             self._replacement.cancel()
+        self._cancel_wake()
         self.clear_main()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
@@ -293,6 +304,58 @@ class TaskWorkers:
         ):
             self._replace_main(error)
 
+    def rest(self) -> None:
+        """Hold no process until shortly before a slot that is far away.
+
+        Only where each run has a process of its own anyway.
+        """
+        worker = self.main
+        if (
+            worker is not None
+            and worker.is_single_use
+            and self.main_state is MainWorkerState.IDLE
+            and self._state.standby is None
+            and self._find_idle_time() is not None
+        ):
+            self._retire_soon(worker)
+            self._rest()
+
+    def _rest(self) -> None:
+        """Be without a main worker until shortly before the next slot."""
+        self.clear_main()
+        self.main_state = MainWorkerState.RESTING
+        seconds = self._find_idle_time()
+        assert seconds is not None
+        self._wake = self._services.clock.call_later(seconds, self._load_ahead)
+
+    def wake(self) -> None:
+        """Load the main worker, if there is none because it rests: for a run."""
+        if self.main_state is MainWorkerState.RESTING:
+            self._cancel_wake()
+            self.clear_main()
+            self._replacement = self.spawn(self._load_next(None))
+
+    def _cancel_wake(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+
+    def _find_idle_time(self) -> float | None:
+        """Return the seconds until a worker is to be loaded; None if that is soon."""
+        slot = self._state.next_slot
+        if slot is None or self._state.runs:
+            return None  # a run may go on with another attempt
+        seconds = slot - self._services.clock.now()
+        return seconds - AHEAD if seconds > LONGEST_IDLE else None
+
+    def _load_ahead(self) -> None:
+        """Load the main worker: its slot is near, unless it was moved."""
+        self._wake = None
+        if self._find_idle_time() is not None:
+            self._rest()
+        else:
+            self.wake()
+
     def _renew(self, end: asyncio.Task[None] | None = None) -> None:
         """Load the next main worker, after the only run of a single-use one.
 
@@ -303,7 +366,11 @@ class TaskWorkers:
         self.clear_main()
         if self._state.is_exhausted or self._state.has_ended:
             self.main_state = MainWorkerState.VACANT  # a manual run may still come
-        elif self._state.phase is Phase.STARTED:
+        elif self._state.phase is not Phase.STARTED:
+            pass
+        elif self._find_idle_time() is not None:
+            self._rest()
+        else:
             self._replacement = self.spawn(self._load_next(end))
 
     async def _load_next(self, end: asyncio.Task[None] | None) -> None:

@@ -97,7 +97,8 @@ async def test_place_of_a_single_use_worker_is_freed_when_it_is_gone(world):
     world.script.run_seconds = 10
     world.scheduler.set_pool("gpu", 1)
     await start_three(world, every=600)
-    first = world.launcher.workers[0]
+    await world.clock.advance(595)  # loaded again shortly before its slot
+    first = world.launcher.workers[3]
     gate = asyncio.get_running_loop().create_future()
     stop = first.stop
 
@@ -106,7 +107,7 @@ async def test_place_of_a_single_use_worker_is_freed_when_it_is_gone(world):
         await stop(grace=grace)
 
     first.stop = stop_late
-    await world.clock.advance(620)
+    await world.clock.advance(25)
     assert starts(world) == [("a", 600)]
     gate.set_result(None)
     await world.clock.advance()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ipycron.errors import OverlapError
+from ipycron.testing.schedule import Every
 
 
 @pytest.fixture
@@ -122,3 +123,66 @@ async def test_stop_while_the_next_worker_is_loaded_leaves_nothing(world, second
     await world.scheduler.start("t")
     await world.clock.advance(60)
     assert world.events.names()[-1] == "execution:finished"
+
+
+async def test_no_worker_is_held_for_a_slot_that_is_far_away(world):
+    """The job is loaded at the start, to be checked, and again shortly before it."""
+    await world.start(every=3600)
+    assert len(world.launcher.workers) == 1
+    await world.clock.advance(1)
+    assert not world.launcher.alive
+    await world.clock.advance(3580)
+    assert not world.launcher.alive
+    await world.clock.advance(10)
+    assert len(world.launcher.alive) == 1
+    await world.clock.advance(10)
+    assert world.events.names().count("execution:finished") == 1
+    await world.clock.advance(1)
+    assert not world.launcher.alive
+    await world.clock.advance(3600)
+    assert world.events.names().count("execution:finished") == 2
+
+
+async def test_worker_is_held_for_a_slot_that_is_near(world):
+    """Loading it again and again would cost more than it saves."""
+    await world.start(every=60)
+    await world.clock.advance(1)
+    assert len(world.launcher.workers) == 1
+    assert len(world.launcher.alive) == 1
+
+
+async def test_call_wakes_a_task_that_rests(world):
+    """Its worker is loaded for the call; then there is none again."""
+    await world.start(every=3600)
+    await world.clock.advance(1)
+    call = asyncio.ensure_future(world.scheduler.execute("t"))
+    await world.clock.advance(1)
+    assert call.result().is_ok
+    await world.clock.advance(1)
+    assert not world.launcher.alive
+
+
+async def test_task_that_rests_follows_another_schedule(world):
+    """A slot that is nearer now is run on time, one that is further away later."""
+    await world.start(every=3600)
+    await world.clock.advance(1)
+    world.scheduler.reschedule("t", Every(30))
+    await world.clock.advance(29)
+    assert world.events.names().count("execution:finished") == 1
+    world.scheduler.reschedule("t", Every(7200))
+    await world.clock.advance(3569)
+    assert world.events.names().count("execution:finished") == 1
+    await world.clock.advance(1)
+    assert world.events.names().count("execution:finished") == 2
+
+
+async def test_task_that_rests_is_stopped_and_started(world):
+    """Nothing of its rest is left."""
+    await world.start(every=3600)
+    await world.clock.advance(1)
+    await world.scheduler.stop("t")
+    await world.clock.advance(4000)
+    assert len(world.launcher.workers) == 1
+    await world.scheduler.start("t")
+    await world.clock.advance(3600)
+    assert world.events.names().count("execution:finished") == 1
