@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 MAX_CLIENTS = 1000
 """Attached at once; more are closed at once, and come again."""
-GREETING_TIMEOUT = 5.0
+GREETING_TIMEOUT = 30.0
 """Seconds for a client to say what it is."""
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent bytes above which a client gets no more output."""

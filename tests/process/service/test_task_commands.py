@@ -1,0 +1,273 @@
+"""`ipycron list`, `show`, `run NAME`, `stop` and so on, on a real service."""
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+from hostile_texts import TEXTS
+from kept_service import declare_file
+from polling import eventually, pause
+
+import ipycron
+from ipycron.process.service.protocol import FromService, Greeting, make_greeting
+from ipycron.process.wire.channel import BlockingChannel
+
+COMMAND = [sys.executable, "-P", "-m", "ipycron"]
+NIGHTLY = "0 3 * * *"
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    """Returns a function that writes a job's file."""
+
+    def write(text="", name="job.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def kept(service, jobs):
+    """A running service with two tasks."""
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs("print('hello')"), "nightly", NIGHTLY))
+    client.declare(declare_file(jobs("", "b.py"), "weekly report", "0 9 * * 1"))
+    client.close()
+    return service
+
+
+def run(service, *words, code=0):
+    """Run a command; return stdout and stderr."""
+    done = subprocess.run(
+        [*COMMAND, *words],
+        capture_output=True,
+        timeout=80,
+        check=False,
+        env={**os.environ, **service.env},
+    )
+    said = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == code, said
+    return said
+
+
+def ask(service, *words, code=0):
+    """Run a command; return its JSON lines."""
+    out, _ = run(service, *words, "--json", code=code)
+    return list(map(json.loads, out.splitlines()))
+
+
+def find(service, name):
+    """Return what `list` says of a task."""
+    (found,) = (line for line in ask(service, "list") if line["name"] == name)
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("list",), ("show", "x"), ("run", "x"), ("stop", "x"), ("destroy", "x")],
+)
+def test_without_a_service_one_line_says_so(service, words):
+    """None is started by looking."""
+    out, error = run(service, *words, code=2)
+    assert out == ""
+    assert "it does not run" in error
+    assert "`ipycron service start`" in error
+    assert error.count("\n") == 1
+    assert service.pid is None
+
+
+def test_kept_tasks_are_listed(kept):
+    """A table for people, a line of JSON each for programs."""
+    out, _ = run(kept, "list")
+    head, *rows = out.splitlines()
+    assert head.split()[0] == "name"
+    assert [row.split("  ")[0] for row in rows] == ["nightly", "weekly report"]
+    first, second = ask(kept, "list")
+    assert (first["name"], first["pattern"]) == ("nightly", NIGHTLY)
+    assert first["status"] == "idle"
+    assert datetime.fromisoformat(first["next_run"]).hour == 3
+    assert second["last_run"] is None
+
+
+def test_task_is_shown(kept):
+    """By name or id; one that is not there has a suggestion."""
+    out, _ = run(kept, "show", "nightly")
+    assert "schedule  0 3 * * * (At 03:00" in out
+    (by_id,) = ask(kept, "show", find(kept, "nightly")["id"])
+    assert (by_id["name"], by_id["runs"]) == ("nightly", [])
+    _, error = run(kept, "show", "nigthly", code=2)
+    assert "Did you mean 'nightly'? Tasks: nightly, weekly report." in error
+
+
+def test_task_is_run_now(kept):
+    """Its output is the command's; the schedule goes on."""
+    before = find(kept, "nightly")["next_run"]
+    assert run(kept, "run", "nightly") == ("hello\n", "")
+    (said,) = ask(kept, "run", "nightly")
+    assert (said["outcome"], said["trigger"]) == ("finished", "invoked")
+    assert said["error"] is None
+    (shown,) = ask(kept, "show", "nightly")
+    assert [each["id"] for each in shown["runs"]][-1] == said["id"]
+    assert find(kept, "nightly")["next_run"] == before
+
+
+def test_failure_of_a_run_is_the_exit_code(service, jobs):
+    """With what it has written, and the traceback."""
+    service.start()
+    text = (
+        "import sys\nprint('out')\nprint('err', file=sys.stderr)\nraise ValueError(7)"
+    )
+    client = service.attach()
+    client.declare(declare_file(jobs(text), "bad", NIGHTLY))
+    client.declare(
+        declare_file(jobs("import os; os._exit(3)", "c.py"), "dead", NIGHTLY)
+    )
+    client.close()
+    out, error = run(service, "run", "bad", code=1)
+    assert out == "out\n"
+    assert error.startswith("err\n")
+    assert "ValueError: 7" in error
+    (said,) = ask(service, "run", "bad", code=1)
+    assert said["outcome"] == "failed"
+    assert "ValueError" in said["error"]
+    _, error = run(service, "run", "dead", code=1)
+    assert error.strip()
+
+
+def test_task_is_stopped_and_started(kept):
+    """Also through a restart of the service; a stopped one is not run."""
+    run(kept, "stop", "nightly")
+    assert find(kept, "nightly")["is_started"] is False
+    _, error = run(kept, "run", "nightly", code=1)
+    assert "task 'nightly' is stopped: `ipycron start` arms it again" in error
+    run(kept, "service", "restart")
+    assert find(kept, "nightly")["status"] == "stopped"
+    (said,) = ask(kept, "start", "nightly")
+    assert (said["name"], said["status"], said["error"]) == ("nightly", "idle", None)
+    assert run(kept, "run", "nightly") == ("hello\n", "")
+
+
+def test_task_is_paused_and_resumed(kept):
+    """Until when and why is seen by everybody."""
+    run(kept, "pause", "nightly", "--until", "2999-01-01", "--note", "until then")
+    found = find(kept, "nightly")
+    assert (found["is_paused"], found["pause_note"]) == (True, "until then")
+    assert found["paused_until"].startswith("2999-01-01T00:00:00")
+    out, _ = run(kept, "show", "nightly")
+    assert "paused until 2999-01-01 00:00:00 (until then)" in out
+    run(kept, "resume", "nightly", "--catch-up", "latest")
+    assert find(kept, "nightly")["is_paused"] is False
+    _, error = run(kept, "pause", "nightly", "--until", "soon", code=2)
+    assert "until" in error
+    assert error.count("\n") == 1
+
+
+def test_several_tasks_are_controlled_at_once(kept):
+    """Twice the same is once; one that is not there has nothing done to the others."""
+    _, error = run(kept, "stop", "nightly", "no such", code=2)
+    assert "no task is called 'no such'" in error
+    assert find(kept, "nightly")["status"] == "idle"
+    said = ask(kept, "stop", "nightly", "weekly report", "nightly")
+    assert [line["name"] for line in said] == ["nightly", "weekly report"]
+    assert {line["status"] for line in ask(kept, "list")} == {"stopped"}
+
+
+def test_destroyed_task_is_gone_for_good(kept):
+    """Also after a restart; what it was stays in the history."""
+    run(kept, "run", "nightly")
+    run(kept, "destroy", "nightly")
+    run(kept, "service", "restart")
+    assert [line["name"] for line in ask(kept, "list")] == ["weekly report"]
+    run(kept, "destroy", "weekly report", "--force")
+    assert run(kept, "list")[0] == "no task is kept\n"
+    assert ask(kept, "history", "nightly")[0]["outcome"] == "finished"
+
+
+def test_start_that_fails_is_the_exit_code(kept, jobs):
+    """The reason is said, and the others start."""
+    run(kept, "stop", "nightly", "weekly report")
+    jobs("raise SystemExit('broken')\n\ndef task():\n    pass", "b.py")
+    (tmp,) = (jobs("print('hello')"),)
+    tmp.unlink()
+    first, second = ask(kept, "start", "nightly", "weekly report", code=1)
+    assert first["error"]
+    assert second["name"] == "weekly report"
+    _, error = run(kept, "start", "nightly", code=1)
+    assert error.startswith("nightly: ")
+    assert error.count("\n") == 1
+
+
+def test_task_with_the_name_of_an_expression_needs_its_id(service, jobs):
+    """A word that is a schedule is taken for one that lacks its file."""
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs("print('daily')"), "@daily", NIGHTLY))
+    client.close()
+    _, error = run(service, "run", "@daily", code=2)
+    assert "ipycron run '@daily' FILE schedules a file" in error
+    assert run(service, "run", find(service, "@daily")["id"]) == ("daily\n", "")
+
+
+def test_client_that_is_slow_to_greet_is_served(service):
+    """On a busy machine it loads for seconds between the two."""
+    service.start()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(60)
+        sock.connect(str(service.places.socket))
+        pause(6)
+        channel = BlockingChannel(sock, FromService)
+        channel.send(make_greeting(ipycron.__version__))
+        assert isinstance(channel.receive().message, Greeting)
+
+
+@pytest.mark.parametrize(
+    "name", ["-dash", "数据 🚀", "a\x1b[2Jb", "line\nbreak", "'\"$x"]
+)
+def test_names_of_every_kind_are_found_and_shown(service, jobs, name):
+    """No name moves the cursor or begins a line of its own."""
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs("print(1)"), name, NIGHTLY))
+    client.close()
+    assert find(service, name)["name"] == name
+    for words in (("list",), ("show", "--", name), ("pause", "--", name)):
+        out, _ = run(service, *words)
+        assert "\x1b" not in out
+        assert "line\nbreak" not in out
+    assert run(service, "run", "--", name) == ("1\n", "")
+    run(service, "destroy", "--", name)
+    assert ask(service, "list") == []
+
+
+@pytest.mark.parametrize(
+    "text", [TEXTS["terminal"], TEXTS["link"], "\x1b]0;title\x07\x1b[2Jend"]
+)
+def test_output_has_no_effect_in_a_terminal(service, jobs, text):
+    """To a pipe it goes as it is."""
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs(f"print({text!r})"), "nightly", NIGHTLY))
+    client.close()
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb") as screen:
+        done = subprocess.run(
+            [*COMMAND, "run", "nightly"],
+            stdout=theirs,
+            stdin=subprocess.DEVNULL,
+            timeout=80,
+            check=False,
+            env={**os.environ, **service.env},
+        )
+        os.close(theirs)
+        shown = eventually(lambda: screen.read1(1 << 16))
+    assert done.returncode == 0
+    assert b"\x1b]" not in shown
+    assert b"\x1b[2J" not in shown
