@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
@@ -57,6 +59,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.wire.triggers import describe_trigger, make_trigger
 from ipycron.process.wire.zones import describe_zone
 from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
 from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
@@ -84,6 +87,10 @@ RETRY = 5.0
 HANDOVER = 120.0
 """Seconds after the end of a service in which the next one makes up for the slots in
 between: longer, and they are a gap like any other (C1)."""
+REMEMBERED = 86_400.0
+"""Seconds for which the end of a killed service is remembered."""
+UNSURE = 1.0
+"""Seconds before a kill in which a run may have begun that has no row."""
 _ENDED = "ended"
 _UNWANTED = (Event.TASK_STARTED, Event.TASK_STOPPED, Event.TASK_DESTROYED)
 _HANDED_OVER = CatchUp("all", window=HANDOVER)
@@ -164,6 +171,7 @@ class Keeper:
         self._store_error = ""
         self._is_ending = False
         self._is_handed_over = False
+        self._deaths: tuple[float, ...] = ()
         self._life = uuid.uuid4().hex[:8]
         self._server = Server(
             places.socket,
@@ -185,6 +193,7 @@ class Keeper:
         ended = await self._run(lambda: self._store.take_mark(_ENDED))
         now = self._client.clock.now()
         self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
+        self._deaths = await self._run(partial(self._note_death, ended, now))
         pools = await self._run(self._store.read_pools)
         for name, limit in pools.items():
             self._client.set_pool(name, limit)
@@ -196,6 +205,12 @@ class Keeper:
         for kept in restored:
             if kept is not None and kept.record is not None and kept.state.is_started:
                 self._spawn(self._start_again(kept))
+
+    def _note_death(self, ended: float | None, now: float) -> tuple[float, ...]:
+        """Return when services were killed, the one before this included."""
+        if ended is None and 0 < self._died_at <= now:
+            return self._store.add_death(self._died_at, now - REMEMBERED)
+        return self._store.read_deaths()
 
     async def prepare_end(self, *, is_restart: bool) -> None:
         """Begin nothing more; let the clients know, and save what is to be saved."""
@@ -294,9 +309,7 @@ class Keeper:
     def _find_outage(self, record: TaskRecord) -> Outage | None:
         outage = self._client.history.find_outage(record)
         if outage is not None and not outage.is_clean:
-            # What ran shortly before may have no row.
-            died_at = min(self._died_at, self._client.clock.now())
-            return replace(outage, until=max(outage.until, died_at))
+            return self._doubt(outage)
         if outage is None or not self._is_handed_over:
             return outage
         if record.options.gaps.mode != "none":
@@ -306,6 +319,21 @@ class Keeper:
         return replace(
             outage, until=outage.since, is_clean=False, catch_up=_HANDED_OVER
         )
+
+    def _doubt(self, outage: Outage) -> Outage:
+        """Return an outage in which nothing runs that may have run without a row.
+
+        That is what was due shortly before a kill: of the service before this one, and
+        of earlier ones, if that one was killed before it could write anything.
+        """
+        until = max([outage.until, *self._deaths[-1:]])
+        spans = [
+            (math.floor(died - UNSURE), math.floor(died))
+            for died in self._deaths[:-1]
+            if died > outage.since
+        ]
+        settled = merge_spans(*outage.settled, *spans)
+        return replace(outage, until=until, settled=settled)
 
     # --- requests -------------------------------------------------------------------
 
