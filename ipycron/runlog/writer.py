@@ -108,6 +108,10 @@ class HistoryWriter:
             self._drop(change)
             return
         self._changes.put(change)
+        if type(change) is RunRow and change.trigger == "catch_up":
+            # What the next life of the task would catch up on again.
+            with contextlib.suppress(RuntimeError):  # as in `_request`
+                self._hurry.release()
         if self._thread is None:
             self._start()
 
