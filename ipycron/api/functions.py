@@ -184,10 +184,10 @@ def schedule(
         history: whether its runs are recorded in the history's file.
         keep: hand the task to the service of this user and Python environment, which
             runs it beyond the end of this process. For files, cells and functions with
-            ``background=True``; needs a `name`. The call returns when the service has
-            loaded the job. Every process sees the task by `get_tasks` and may control
-            it; `destroy` ends it, `shutdown` does not. Declaring the name again
-            replaces it, once the new one is loaded.
+            ``background=True``; needs a `name`. The call blocks until the service has
+            loaded the job (in a coroutine, use `asyncio.to_thread`). Every process sees
+            the task by `get_tasks` and may control it; `destroy` ends it, `shutdown`
+            does not. Declaring the name again replaces it, once the new one is loaded.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
         **unknown: refused; the error suggests the name that was probably meant.
@@ -429,6 +429,10 @@ def get_task(id_or_name: str) -> Task:
     Raises:
         UnknownTask: if there is none; the text suggests a name.
     """
+    found = get_tasks().get(id_or_name)
+    if found is not None:
+        return found
+    look_for_kept(is_needed=True)  # another process may just have declared it
     return get_tasks()[id_or_name]
 
 

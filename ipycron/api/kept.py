@@ -57,17 +57,22 @@ class ServiceAccess:
         self._greeting: Greeting | None = None
         self._next_look = 0.0
 
-    def look(self) -> None:
+    def look(self, *, is_needed: bool = False) -> None:
         """Attach to the service if it runs and that was not done yet; else do nothing.
 
         What goes wrong is logged once: the caller asks for tasks of all kinds.
+
+        Args:
+            is_needed: look even if one has just been in vain.
         """
         now = time.monotonic()
-        if now < self._next_look or _is_attached() or not _may_attach():
+        is_early = now < self._next_look and not is_needed
+        if is_early or _is_attached() or not _may_attach():
             return
         self._next_look = now + LOOK_EVERY
         try:
-            self._attach(LOOK_TIMEOUT)
+            if self._attach(LOOK_TIMEOUT):
+                self._next_look = 0.0  # if this process leaves it, it looks again
         except ServiceError as error:
             self._next_look = time.monotonic() + LOOK_AFTER_ERROR
             registry.client.warn_once("%s", error, extra={})
@@ -120,12 +125,13 @@ class ServiceAccess:
             return False
         from ipycron.process.service.attach import SILENT, connect  # noqa: PLC0415
 
+        client = registry.client
+        client.make_handle = Task
+        # First: the service waits only so long for the greeting.
+        kept, greeting = client.get_kept(), self._make_greeting()
         sock = connect(places, timeout)
         if sock is None:
             return False
-        client = registry.client
-        client.make_handle = Task
-        kept, greeting = client.get_kept(), self._make_greeting()
         try:
             call_on_loop(lambda: kept.attach(sock, places, greeting), timeout)
         except _NoAnswer:
@@ -186,10 +192,14 @@ def call_on_loop(start: Callable[[], Future[None]], timeout: float) -> None:
         raise error
 
 
-def look_for_kept() -> None:
-    """Attach to the service if it runs: its tasks are then among the client's."""
+def look_for_kept(*, is_needed: bool = False) -> None:
+    """Attach to the service if it runs: its tasks are then among the client's.
+
+    Args:
+        is_needed: look even if one has just been in vain.
+    """
     if may_have_service():
-        registry.get_single(ServiceAccess).look()
+        registry.get_single(ServiceAccess).look(is_needed=is_needed)
 
 
 def attach() -> dict[str, Task]:

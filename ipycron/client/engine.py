@@ -20,7 +20,7 @@ from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import ElectorClient, TaskElector
 from ipycron.client.local import LocalLauncher, LocalTasks
 from ipycron.client.recording import outside_of_runs
-from ipycron.errors import StartRevoked, SupervisorLost, TaskDestroyed
+from ipycron.errors import ServiceError, StartRevoked, SupervisorLost, TaskDestroyed
 from ipycron.process.unix import find_missing_feature
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.pools import Pools
@@ -382,6 +382,9 @@ class Engine:
     async def _flush_history(self) -> None:
         self.background.direct.catch_up_all()
         flushed = self.background.flush_history()
+        if self.kept is not None:
+            with contextlib.suppress(ServiceError):  # who reads, reads what is there
+                await self.kept.flush_history()
         if flushed is not None:
             await flushed
 

@@ -22,10 +22,13 @@ from ipycron.process.service.protocol import (
     Rescheduling,
 )
 from ipycron.process.wire.outcome import decode_error
+from ipycron.process.wire.payload import unpack_data
 from ipycron.process.wire.protocol import (
     Control,
     Displayed,
     Execute,
+    FlushHistory,
+    Logged,
     Noticed,
     Pausing,
     Refused,
@@ -33,10 +36,12 @@ from ipycron.process.wire.protocol import (
     Streamed,
 )
 from ipycron.process.wire.triggers import describe_trigger, make_trigger
+from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.events import Event, Notice, Outcome, Status
 
 if TYPE_CHECKING:
     import asyncio
+    import logging
     import socket
     from collections.abc import Callable
 
@@ -83,6 +88,10 @@ class KeptClient(TaskClient, Protocol):
 
     def handle_output(  # noqa: D102
         self, message: Streamed | Displayed, payload: Payload
+    ) -> None: ...
+
+    def handle_record(  # noqa: D102
+        self, record: logging.LogRecord, task_id: str
     ) -> None: ...
 
     def warn(self, text: str) -> None: ...  # noqa: D102
@@ -239,6 +248,9 @@ class KeptTasks:
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)
             self._client.handle_refusal(message.task_id, message.execution_id, error)
+        elif isinstance(message, Logged):
+            record = rebuild_record(unpack_data(frame.payload, dict[str, Any]))
+            self._client.handle_record(record, message.task_id)
         elif isinstance(message, Known):
             self._handle_known(message)
         elif isinstance(message, AllKnown):
@@ -369,6 +381,15 @@ class KeptTasks:
         is_used = any(task.options.pool == name for task in self._tasks.values())
         if self._link is not None and name is not None and is_used:
             self._link.send(SetPool(name, limit))
+
+    async def flush_history(self) -> None:
+        """Have the service write its rows, if this process follows it.
+
+        Raises:
+            ServiceError: if it is lost meanwhile.
+        """
+        if self._link is not None:
+            await self._link.request(FlushHistory)
 
     def execute(self, task_id: str, execution_id: str, slot: int | None = None) -> None:
         """Request a run; its end arrives as a notice, a refusal goes to the client."""

@@ -210,7 +210,10 @@ class ServiceLink:
             future.set_exception(decode_error(payload))
 
     def _lose(self, error: ProtocolError | None) -> None:
-        reason = str(error or self._farewell or "it ended")
+        gone = "it ended"
+        if self.service is None:
+            gone = "it closed the connection before it had answered"
+        reason = str(error or self._farewell or gone)
         self._end(ServiceError(reason=reason))
 
     def _end(self, error: ServiceError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from lengths import choose
@@ -27,6 +29,7 @@ from ipycron.errors import (
 )
 from ipycron.notebook.widgets.model import describe_task
 from ipycron.process.service.paths import VARIABLE
+from ipycron.scheduling.clock import SystemClock
 
 SECONDS = 60.0
 NEVER = "0 0 1 1 *"
@@ -58,7 +61,6 @@ def forget_looks():
 def leave():
     """Leave the service, as a process does at its end."""
     ipycron.shutdown(0)
-    forget_looks()
 
 
 def add(x=40):
@@ -348,6 +350,42 @@ def test_history_of_runs_before_comes_with_the_task(service):
     assert isinstance(task.last_run.result, ipycron.Unserializable)
 
 
+def test_history_has_the_row_of_a_run_that_has_just_ended(service):
+    """The service writes it before it is read, as a supervisor does."""
+    task = keep()
+    for count in range(1, 6):
+        task.execute().result(SECONDS)
+        assert len(ipycron.history("sum")) == count
+
+
+def test_slots_of_the_past_are_run_by_the_service(service):
+    """`backfill` of a kept task, from any process; each slot once."""
+    task = keep(lambda context: context.date.minute, when="*/20 * * * *")
+    now = datetime.fromtimestamp(SystemClock().now(), UTC)
+    day = now.date() - timedelta(days=2)
+    slots = f"{day}T00:00", f"{day}T00:59"
+    assert task.backfill(*slots).wait(SECONDS)
+    assert task.last_run.result == 40
+    rows = [run for run in ipycron.history("sum") if run.trigger == "backfill"]
+    assert sorted(run.slot.minute for run in rows) == [0, 20, 40]
+    leave()
+    assert ipycron.get_task("sum").backfill(*slots, dry_run=True) == []
+
+
+def test_log_records_of_a_kept_job_reach_its_clients(service, caplog):
+    """As those of any background task; what happens to the task, its service logs."""
+
+    def warn():
+        logging.getLogger("job").warning("low tide")
+        raise ValueError("no water")
+
+    task = keep(warn)
+    with pytest.raises(ValueError, match="no water"):
+        task.execute().result(SECONDS)
+    eventually(lambda: "low tide" in caplog.text, "the record")
+    assert "a run failed" not in caplog.text
+
+
 def test_failure_of_a_kept_run_is_raised_where_it_was_requested(service):
     """With the worker's traceback; other clients see the row."""
 
@@ -432,7 +470,6 @@ def test_shutdown_ends_own_tasks_and_leaves_kept_ones(service):
     with pytest.raises(ServiceLost, match=r"ipycron.get_task\('sum'\)"):
         task.execute().result(SECONDS)
     task.stop().result(SECONDS)
-    forget_looks()
     assert ipycron.get_task("sum").is_started
 
 
@@ -485,6 +522,7 @@ def test_service_of_another_version_says_which_is_older(service, monkeypatch):
     """K7: and what to do; its tasks go on."""
     keep()
     leave()
+    forget_looks()
     monkeypatch.setattr(ipycron, "__version__", "9.9.9")
     with pytest.raises(
         ServiceError,
@@ -495,6 +533,7 @@ def test_service_of_another_version_says_which_is_older(service, monkeypatch):
     for name, value in service.env.items():
         monkeypatch.setenv(name, value)
     leave()
+    forget_looks()
     assert [task.name for task in ipycron.get_tasks().values()] == ["sum"]
 
 
