@@ -317,9 +317,13 @@ class TaskFileNotFound(IpycronError, FileNotFoundError):
 
 
 class TaskExists(IpycronError, ValueError):
-    """A task with this name exists and `if_exists="error"` refuses another."""
+    """A task with this name exists and `if_exists="error"` refuses another.
+
+    Also if a kept task would be replaced by one that is not kept.
+    """
 
     name: str
+    is_kept: bool
 
     def __init__(self, *, name: str, is_kept: bool = False) -> None:
         advice = (
@@ -331,8 +335,9 @@ class TaskExists(IpycronError, ValueError):
                 "It is kept by the service: destroy it first, choose another name, or "
                 "replace it with keep=True."
             )
-        super().__init__(f"task {name!r} already exists. {advice}", name=name)
-        self.is_kept = is_kept
+        super().__init__(
+            f"task {name!r} already exists. {advice}", name=name, is_kept=is_kept
+        )
 
 
 class UnknownTask(IpycronError, KeyError):
