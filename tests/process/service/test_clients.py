@@ -504,6 +504,40 @@ def test_user_without_kept_tasks_starts_no_service(service):
     assert VARIABLE in os.environ
 
 
+@pytest.mark.usefixtures("unstarted")
+def test_user_without_kept_tasks_loads_nothing_of_the_service(service):
+    """One look at the disk: neither platformdirs nor the protocol."""
+    loaded = finish(
+        run("""
+            import sys
+            import ipycron
+            ipycron.schedule("0 0 1 1 *", len, name="own")
+            ipycron.get_tasks()
+            ipycron.shutdown()
+            names = "ipycron.client.kept", "ipycron.process.service", "platformdirs"
+            print(*(name for name in sys.modules if name.startswith(names)))
+        """)
+    )
+    (names,) = loaded
+    assert set(names.split()) <= {
+        "ipycron.process.service",
+        "ipycron.process.service.presence",
+    }
+
+
+def test_task_is_kept_by_an_asyncio_program(service):
+    """In a thread, as the call blocks; its end is awaited on the loop."""
+
+    async def main():
+        task = await asyncio.to_thread(keep)
+        value = await task.execute()
+        await ipycron.shutdown_async()
+        return value
+
+    assert asyncio.run(main()) == 42
+    assert ipycron.get_task("sum").is_started
+
+
 def test_service_that_hangs_delays_nobody_for_long(service):
     """A stopped service is reported once, and own tasks are listed."""
     keep()
