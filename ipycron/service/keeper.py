@@ -367,7 +367,7 @@ class Keeper:
             visitor.send(self._report(message.request_id))
         elif isinstance(message, Drain | Shutdown):
             is_restart = isinstance(message, Drain)
-            _log.info("%s asks for the end", visitor)
+            _log.info("%s requested the shutdown", visitor)
             visitor.answer(message.request_id, self._end(message.timeout, is_restart))
 
     async def _end(self, timeout: float, is_restart: bool) -> None:  # noqa: FBT001 - a message's field
@@ -384,19 +384,30 @@ class Keeper:
         async with self._locks.setdefault(name, asyncio.Lock()):
             self._check_open()
             stored = await self._run(lambda: self._store.add_payload(payload))
-            fixed = self._fix_schedule(declaration)
-            record = self._make_record(fixed, payload)
-            old = next((k for k in self._tasks.values() if k.name == name), None)
-            self._client.add(record)
             try:
-                await self._replace(fixed, record, stored, old)
-            except BaseException as error:
-                await self._go_back(record, old, error)
-                raise
+                await self._load(declaration, payload, stored)
+            finally:
+                await self._run(lambda: self._store.release_payload(stored))
+
+    async def _load(
+        self, declaration: Declaration, payload: Payload, stored: str | None
+    ) -> None:
+        fixed = self._fix_schedule(declaration)
+        name = fixed.register.name
+        record = self._make_record(fixed, payload)
+        old = next((k for k in self._tasks.values() if k.name == name), None)
+        self._client.add(record)
+        try:
+            await self._replace(fixed, record, stored, old)
+        except BaseException as error:
+            await self._go_back(record, old, error)
+            raise
 
     def _check_open(self) -> None:
         if self._is_ending:
-            raise ServiceError(reason="it is about to end: declare the task again")
+            raise ServiceError(
+                reason="it is shutting down: declare the task again later"
+            )
 
     def _fix_schedule(self, declaration: Declaration) -> Declaration:
         """Have a schedule that counts from its start count from now, for good."""

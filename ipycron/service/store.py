@@ -3,7 +3,8 @@
 One SQLite file for the tasks and a folder for the payloads of their jobs, each file
 named by the hash of its content. A task is written in one transaction, after its
 payload: whenever the process is killed, the store holds the old task or the new one.
-Payloads that no task refers to are removed when the store is opened.
+The payload of a task that is gone is removed with it; what a kill has left of one, by
+`collect`.
 
 Used by one thread at a time, of the process that holds the service's lock.
 """
@@ -16,6 +17,7 @@ import hashlib
 import os
 import sqlite3
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -122,6 +124,7 @@ class Store:
             self._connection.close()
             raise
         self._identity: Identity = identify(places.store)
+        self._added: Counter[str | None] = Counter()  # not released
 
     def close(self) -> None:
         """Close the file. May be repeated."""
@@ -149,19 +152,25 @@ class Store:
     def put(
         self, declaration: Declaration, payload: str | None, state: KeptState
     ) -> None:
-        """Keep a task in place of the one with its name, whole or not at all."""
+        """Keep a task in place of the one with its name, whole or not at all.
+
+        The payload is from `add_payload`; that of the earlier task is removed.
+        """
         register = declaration.register
         packed = _pack(declaration)
         with self._changing():
+            values = register.name, register.task_id
+            query = "SELECT payload FROM tasks WHERE name = ? OR id = ?"
+            dropped = self._connection.execute(query, values).fetchall()
             self._connection.execute(
-                "DELETE FROM tasks WHERE name = ? OR id = ?",
-                (register.name, register.task_id),
+                "DELETE FROM tasks WHERE name = ? OR id = ?", values
             )
             self._connection.execute(
                 "INSERT INTO tasks (id, name, declaration, payload, state) "
                 "VALUES (?, ?, ?, ?, ?)",
                 (register.task_id, register.name, packed, payload, _pack(state)),
             )
+        self._drop(*dropped)
 
     def change(self, declaration: Declaration) -> None:
         """Change a task in its place: it has another schedule."""
@@ -180,9 +189,12 @@ class Store:
             )
 
     def remove(self, task_id: str) -> None:
-        """Keep a task no longer. Idempotent."""
+        """Keep a task no longer, nor its payload. Idempotent."""
         with self._changing():
+            query = "SELECT payload FROM tasks WHERE id = ?"
+            dropped = self._connection.execute(query, (task_id,)).fetchall()
             self._connection.execute("DELETE FROM tasks WHERE id = ?", (task_id,))
+        self._drop(*dropped)
 
     def read_pools(self) -> dict[str | None, int]:
         """Return the limits of pools, by name; None is that of tasks without one."""
@@ -240,7 +252,8 @@ class Store:
     def add_payload(self, payload: Payload) -> str | None:
         """Write a payload to the disk; return its name, None if it is empty.
 
-        Returns once it is safe there: the task that refers to it comes later.
+        Returns once it is safe there: the task that refers to it comes later, and until
+        `release_payload` it stays there without one.
         """
         if not payload.size:
             return None
@@ -259,7 +272,27 @@ class Store:
             finally:
                 draft.unlink(missing_ok=True)
             _sync_folder(folder)
+        self._added[name] += 1
         return name
+
+    def release_payload(self, name: str | None) -> None:
+        """Remove an added payload if no task has come to refer to it."""
+        self._added[name] -= 1
+        self._drop((name,))
+
+    def _drop(self, *rows: tuple[str | None]) -> None:
+        """Remove the payloads of rows that are gone: they may hold secrets.
+
+        One that another task has, or is about to have, stays. One that cannot be
+        removed now is removed when the service starts (`collect`).
+        """
+        for (name,) in rows:
+            if name is None or self._added[name] > 0:
+                continue
+            query = "SELECT 1 FROM tasks WHERE payload = ?"
+            with contextlib.suppress(OSError, sqlite3.Error):
+                if self._connection.execute(query, (name,)).fetchone() is None:
+                    (self._places.payloads / name).unlink(missing_ok=True)
 
     def read_payload(self, name: str | None) -> Payload:
         """Return a payload; a large one as a descriptor of its file.

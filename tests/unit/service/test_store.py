@@ -123,8 +123,36 @@ def test_damaged_payload_is_refused(store, places):
         store.read_payload(name)
 
 
+def test_payload_goes_with_its_last_task(store, places):
+    """It holds variables, and is of no use: after a replacement and a removal, too."""
+
+    def keep(declaration, data):
+        name = store.add_payload(Payload(data))
+        store.put(declaration, name, KeptState())
+        store.release_payload(name)
+
+    def read():
+        return sorted(path.read_bytes() for path in places.payloads.iterdir())
+
+    first, second, newer = declare("a"), declare("b"), declare("b")
+    keep(first, b"same")
+    keep(second, b"same")
+    keep(newer, b"newer")
+    assert read() == [b"newer", b"same"]
+    store.remove(first.register.task_id)
+    assert read() == [b"newer"]
+    # Another declaration has added the same just now; it fails, and this one goes.
+    name = store.add_payload(Payload(b"newer"))
+    store.remove(newer.register.task_id)
+    assert read() == [b"newer"]
+    store.release_payload(name)
+    assert read() == []
+    store.release_payload(store.add_payload(Payload()))
+    store.remove(newer.register.task_id)
+
+
 def test_unused_payloads_are_collected(store, places):
-    """Those of a declaration that was killed, and of replaced tasks."""
+    """Those of a declaration that was killed."""
     used, unused = (store.add_payload(Payload(data)) for data in (b"a", b"b"))
     (places.payloads / "draft-1").write_text("half")
     store.put(declare(), used, KeptState())
