@@ -320,7 +320,8 @@ function matches(task, wanted, now) {
   if (!wanted) return true;
   const failing = isFailing(task) ? "failing" : "";
   const failed = failing || task.last?.state === "failed" ? "failed" : "";
-  const texts = [task.name, task.pattern, task.words, task.job, findStatus(task, now), failing, failed];
+  const status = describeStatus(task, findStatus(task, now));
+  const texts = [task.name, task.pattern, task.words, task.job, status, failing, failed];
   return texts.join("\n").toLocaleLowerCase().includes(wanted);
 }
 

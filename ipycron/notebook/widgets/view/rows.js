@@ -32,12 +32,12 @@ class StatusMark {
   }
 }
 
-/** The status in words: of several runs, how many; and that the task is kept, that is,
- *  lives in the service. */
+/** The status in words: how many runs there are if several, and whether the task is kept,
+ *  that is, lives in the service. One that was destroyed is kept no more. */
 function describeStatus({ running, queued, place }, status) {
   const count = { running: running.length, queued }[status] ?? 0;
   const words = count > 1 ? `${count} ${status}` : status;
-  return place === "service" ? `${words}, kept` : words;
+  return place === "service" && status !== "destroyed" ? `${words}, kept` : words;
 }
 
 /** Whether a run is not over: it waits for its turn, or is in progress. */
