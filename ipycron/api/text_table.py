@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from ipycron.errors import StartError
 from ipycron.process.wire.printable import show_hidden
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ def _make_row(task: Task) -> tuple[str, ...]:
     status = "starting" if task.is_starting else task.status
     if task.queued:
         status = f"{status}, {len(task.queued)} queued"
-    if task.is_paused:
-        status = f"{status}, {_format_pause(task)}"
-    if task.is_kept:
+    if task.is_kept and task.status != "destroyed":
         status = f"{status}, kept"
+    if task.is_paused:  # last: it may be long, and is cut for a terminal's sake
+        status = f"{status}, {_format_pause(task)}"
     kept = format_kept(task.history)
     cells = (task.name, status, task.pattern, when, _format_last(task), kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
@@ -53,9 +54,24 @@ def _format_pause(task: Task) -> str:
 def _format_last(task: Task) -> str:
     error = task.start_error
     if error is not None and not (task.is_started or task.is_starting):
-        return f"did not start: {type(error).__name__}: {error}"
+        return f"did not start: {explain_start(error)}"
     history = task.history
     return _format_run(history[-1]) if history else ""
+
+
+def explain_start(error: BaseException) -> str:
+    """Return why a task did not start, to be read after its name and "did not start".
+
+    Examples:
+        >>> from ipycron.errors import StartError
+        >>> explain_start(StartError(name="job", reason="OSError: no such file"))
+        'OSError: no such file'
+        >>> explain_start(OSError("no such file"))
+        'OSError: no such file'
+    """
+    if isinstance(error, StartError) and not error.output:
+        return error.reason
+    return f"{type(error).__name__}: {error}"
 
 
 def _format_run(run: PastRun) -> str:

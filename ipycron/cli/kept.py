@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ipycron.process.wire.printable import keep_colours, show_hidden
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
@@ -183,22 +185,35 @@ def _format(instant: Any) -> str | None:
 
 
 def _list_facts(task: Task) -> Iterator[tuple[str, str]]:
+    from ipycron.api.text_table import explain_start  # noqa: PLC0415 - as above
+
     yield "name", task.name
     yield "status", _describe_status(task)
     words = task.expression.describe()
     yield "schedule", f"{task.pattern} ({words}; {task.timezone})"
     if task.start_error is not None:
-        yield "error", str(task.start_error)
+        yield "error", explain_start(task.start_error)
+        yield "", f"mend that, then `ipycron start {shlex.quote(task.name)}`"
     if task.runs_left is not None:
         yield "runs left", str(task.runs_left)
     label = "next"
-    for slot in task.next_runs(_SHOWN_SLOTS) if task.is_started else ():
+    for slot in _find_next(task):
         yield label, f"{slot:%a %Y-%m-%d %H:%M:%S %Z}"
         label = ""
     label = "last"
     for run in reversed(list(task.history)[-_SHOWN_RUNS:]):
         yield label, _describe_end(run)
         label = ""
+
+
+def _find_next(task: Task) -> list[datetime]:
+    """Return the next slots that will run: none of those that a pause skips."""
+    if not task.is_started or task.next_run is None:
+        return []
+    until = task.paused_until if task.is_paused else None
+    if until is None:
+        return task.next_runs(_SHOWN_SLOTS)
+    return task.expression.upcoming(_SHOWN_SLOTS, until)
 
 
 def _describe_status(task: Task) -> str:
@@ -245,7 +260,7 @@ def _print_outcome(
     elif error is None:
         print(f"{show_hidden(task.name)}: {_describe_status(task)}", flush=True)
     else:
-        text = show_hidden(f"{task.name}: {error}")
+        text = show_hidden(f"{task.name}: {_explain(error)}")
         print(text, file=sys.stderr, flush=True)
 
 
@@ -297,7 +312,8 @@ def _explain(error: BaseException | None) -> str | None:
     if error is None:
         return None
     if isinstance(error, TaskNotStarted):  # its advice is for programs
-        return f"task {error.name!r} is stopped: `ipycron start` arms it again"
+        name = shlex.quote(error.name)
+        return f"task {error.name!r} is stopped: `ipycron start {name}` arms it again"
     said = str(error) if isinstance(error, IpycronError) else ""
     return said or f"{type(error).__name__}: {error}"
 

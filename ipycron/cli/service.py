@@ -285,7 +285,8 @@ def _list_status(
         "version",
         f"ipycron {report.greeting.version}, Python {report.greeting.python}",
     )
-    yield "tasks", f"{report.tasks}, of which {len(report.failed)} are not scheduled"
+    failed = f", {len(report.failed)} not scheduled:" if report.failed else ""
+    yield "tasks", f"{report.tasks}{failed}"
     for task in report.failed:
         yield "", f"{show_hidden(task.name)}: {show_hidden(task.reason)}"
     yield "running", report.running

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from ipycron.api.run_list import find_remark
 from ipycron.api.task import get_record
+from ipycron.api.text_table import explain_start
 from ipycron.client.executions import Execution, read_instants, read_slots
 from ipycron.client.history import judge_past
 from ipycron.client.jobs import OnExecutor
@@ -257,7 +258,7 @@ def _describe_trouble(task: Task) -> str | None:
     error = find_start_error(task)
     if error is None:
         return None
-    return clean(format_summary(f"{type(error).__name__}: {error}"), MAX_TROUBLE)
+    return clean(format_summary(explain_start(error)), MAX_TROUBLE)
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:

@@ -147,7 +147,7 @@ def test_task_is_stopped_and_started(kept):
     run(kept, "stop", "nightly")
     assert find(kept, "nightly")["is_started"] is False
     _, error = run(kept, "run", "nightly", code=1)
-    assert "task 'nightly' is stopped: `ipycron start` arms it again" in error
+    assert "task 'nightly' is stopped: `ipycron start nightly` arms it again" in error
     run(kept, "service", "restart")
     assert find(kept, "nightly")["status"] == "stopped"
     (said,) = ask(kept, "start", "nightly")
