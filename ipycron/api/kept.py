@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.task import Task, get_record
-from ipycron.api.text_table import flatten
+from ipycron.api.text_table import explain_start, flatten
 from ipycron.client.completion import Wakeup
 from ipycron.client.jobs import Background, OnExecutor
 from ipycron.client.registry import registry
@@ -42,7 +42,7 @@ LOADING = 30.0
 to start its supervisor, on a busy machine."""
 MAX_NAMED, MAX_SHOWN = 8, 120
 """Tasks that one line names, and the characters of each."""
-_HERE = "it outlives this process"
+_HERE = "a kept task outlives this process"
 
 
 class _NoAnswer(Exception):
@@ -242,7 +242,7 @@ def _list_names(names: list[str]) -> str:
 def _find_trouble(task: TaskRecord) -> str:
     """Return a task's name and why it fails; empty if it does not."""
     if task.start_error is not None and not task.is_started:
-        return f"{task.name} ({task.start_error})"
+        return f"{task.name} ({explain_start(task.start_error)})"
     history = task.observed.history
     if not history or history[-1].outcome != "failed":
         return ""
@@ -262,12 +262,14 @@ def check_keep(options: TaskOptions, source: Source) -> TaskOptions:
         InvalidOption: if something of the task lives in this process.
     """
     if options.name is None:
-        raise _refuse("name", None, "a name, with keep=True: it is how it is found")
+        raise _refuse(
+            "name", None, "a name, with keep=True: a kept task is found by it"
+        )
     if isinstance(source, OnExecutor):
         raise _refuse("executor", options.executor, f"None with keep=True: {_HERE}")
     if not isinstance(source, Background):
         advice = "Pass background=True, so that it runs in a worker."
-        expected = f"False for a function that runs in this process: {_HERE}"
+        expected = f"False for a function that runs inline: {_HERE}"
         raise _refuse("keep", True, expected, advice)
     for name in ("run_coordinator", "logger"):
         value: Any = getattr(options, name)
@@ -275,7 +277,7 @@ def check_keep(options: TaskOptions, source: Source) -> TaskOptions:
             raise _refuse(name, value, f"None with keep=True: {_HERE}")
     client = registry.running_client
     if client is not None and not client.keeps:
-        raise _refuse("keep", True, "False here: nothing is kept in this process")
+        raise _refuse("keep", True, "False here: tasks of this process cannot be kept")
     # What it prints is the service's, and no script has to wait for it.
     return replace(options, echo=False, unref=True)
 
@@ -309,6 +311,6 @@ def keep_task(task: Task, *, is_started: bool) -> None:
         call_on_loop(lambda: kept.declare(record, declaration, payload), patience)
     except _NoAnswer:
         raise ServiceError(
-            reason=f"it has not answered within {patience:g} s whether it keeps task "
+            reason=f"it did not confirm within {patience:g} s that it keeps task "
             f"{task.name!r}. `ipycron list` shows whether it does"
         ) from None

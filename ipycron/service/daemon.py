@@ -191,7 +191,7 @@ class Service:
                 )
                 on_ready()
                 self._wait(greeting)
-                _log.info("it ends")
+                _log.info("ended")
                 work = keeper.prepare_end(is_restart=self._is_restart)
                 client.run(work).result()
             finally:
@@ -219,13 +219,13 @@ class Service:
         while not self._ended.wait(_WATCH_EVERY):
             if not self._lock.is_lost:
                 continue
-            _log.warning("the lock %s is gone: it is made again", self._places.lock)
+            _log.warning("the lock %s is gone: it is created again", self._places.lock)
             try:
                 make_private(self._places.folder)
                 self._lock.take()
                 self._lock.write(greeting)
             except Held:
-                _log.error("another service runs: this one ends")
+                _log.error("another service runs: ending this one")
                 return
             except ServiceError as error:
                 _log.warning("%s", error)
@@ -284,7 +284,7 @@ def run_detached(pipe: int) -> None:
         answer(error.reason.encode())
         code = EXIT_SETUP
     except BaseException:  # noqa: BLE001 - border: process main
-        _log.exception("it ends")
+        _log.exception("ended by an error")
         code = 1
     finally:
         sys.stdout.flush()

@@ -140,7 +140,7 @@ def check_service(places: Places) -> Finding:
         return Finding(
             check="service",
             state="fail",
-            found="it does not run, but what is left of an earlier one has not ended: "
+            found="it does not run, but processes of an earlier one have not ended: "
             f"processes {pids}",
             advice="wait for them or end them, then `ipycron service start`",
         )
@@ -188,13 +188,13 @@ def check_tasks(places: Places) -> Finding:
     except ServiceError:
         report = None
     if report is None:
-        return Finding(check="tasks", state="ok", found="no service says otherwise")
+        return Finding(check="tasks", state="ok", found="no service runs")
     if report.store_error:
         return Finding(
             check="tasks",
             state="fail",
             found=f"changes are not stored: {show_hidden(report.store_error)}",
-            advice="see the lines folder and disk space",
+            advice="see `folder` and `disk space` in this table",
         )
     if report.failed:
         shown = [
@@ -206,17 +206,17 @@ def check_tasks(places: Places) -> Finding:
         return Finding(
             check="tasks",
             state="fail",
-            found=f"{len(report.failed)} of {report.tasks} are not scheduled: "
+            found=f"{len(report.failed)} of {report.tasks} not scheduled: "
             f"{', '.join(shown)}{more}",
-            advice="`ipycron show NAME` has the reason; declare it again, or "
-            "`ipycron destroy NAME`",
+            advice="`ipycron show NAME` has the reason; mend it and `ipycron start "
+            "NAME`, or `ipycron destroy NAME`",
         )
     if report.history_lost:
         return Finding(
             check="tasks",
             state="warn",
             found=f"{report.history_lost} rows of the history could not be written",
-            advice="see the line history",
+            advice="see `history` in this table",
         )
     return Finding(check="tasks", state="ok", found="all are scheduled")
 
@@ -243,7 +243,7 @@ def check_version(places: Places) -> Finding:
             check="version",
             state="fail",
             found=show_hidden(error.reason),
-            advice="`ipycron service restart`, or restart what is older",
+            advice="`ipycron service restart`, or restart the older process",
         )
     return Finding(check="version", state="ok", found=f"{found}, as the service")
 
@@ -285,7 +285,7 @@ def check_logout(places: Places) -> Finding:
     except ServiceError:
         service = None
     if service is None or platform.system() != "Linux":
-        return Finding(check="logout", state="ok", found="no service could end by it")
+        return Finding(check="logout", state="ok", found="no service runs")
     try:
         group = Path(f"/proc/{service.pid}/cgroup").read_text("utf-8", "replace")
     except OSError:
@@ -309,12 +309,12 @@ def check_history(environ: Mapping[str, str]) -> Finding:
             return Finding(
                 check="history",
                 state="warn",
-                found="there is none (IPYCRON_HISTORY=off): after a gap nothing is "
-                "known of what was missed",
+                found="there is none (IPYCRON_HISTORY=off): after a gap nobody "
+                "knows what was missed",
                 advice="unset IPYCRON_HISTORY, also for the service",
             )
         if not path.exists():
-            found = f"{path} is made with the first row"
+            found = f"{path} will be created with the first row"
             return Finding(check="history", state="ok", found=found)
         read_history(path, Query(limit=1))
     except HistoryError as error:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from ipycron.process.service.paths import Places
 
 WITHOUT = (
-    "The service needs none: it starts with the first kept task, or by `ipycron "
-    "service start`, which belongs into what starts this system (a container's entry "
-    "point, ~/.profile)"
+    "The first kept task starts the service. To have it started with the system, run "
+    "`ipycron service start` from a container's entry point or ~/.profile"
 )
 """The way out where there is no manager."""
 

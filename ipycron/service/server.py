@@ -128,7 +128,7 @@ class Visitor:
         if isinstance(message, Greeting):
             self._greet(message)
         elif self.greeting is None:
-            _log.warning("a client did not begin with a greeting: it was disconnected")
+            _log.warning("a client sent no greeting: it was disconnected")
             self.close()
         elif isinstance(message, Ping):
             self.send(Pong())
@@ -245,7 +245,7 @@ class Server:
         try:
             make_private(self._path.parent)
             if identify(self._path) != self._identity:
-                _log.warning("the socket %s is gone: it is made again", self._path)
+                _log.warning("the socket %s is gone: it is created again", self._path)
                 self._listen()
         except ServiceError as error:
             if str(error) != self._trouble:

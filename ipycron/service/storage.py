@@ -89,7 +89,7 @@ def check_private(check: str, folder: Path) -> Finding:
             check=check,
             state="fail",
             found=f"{folder} is open to others ({mode:04o})",
-            advice="`ipycron service restart` closes it; see who has been there",
+            advice="`ipycron service restart` closes it; see who has been in it",
         )
     return _ok(check, f"{folder} is there and private")
 
@@ -108,7 +108,7 @@ def _check_parent(check: str, folder: Path) -> Finding:
     parent = find_existing(folder)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         return _refuse(check, folder, f"it cannot be created in {parent}")
-    return _ok(check, f"{folder} is made with the first kept task")
+    return _ok(check, f"{folder} will be created with the first kept task")
 
 
 def _refuse(check: str, folder: Path, reason: str) -> Finding:

@@ -36,7 +36,7 @@ _CULLS = re.compile(
     r"\b(cull_idle_timeout|shutdown_no_activity_timeout)\b[\"']?\s*[=:]\s*(\d+)"
 )
 _ENDING = "the service ends with your last session: your user does not linger"
-_UNKNOWN = "the service is in a session's unit, and whether that goes on is not known"
+_UNKNOWN = "the service is in a unit of your session, which may end at logout"
 _LARGEST_CONFIGURATION = 1 << 20
 _TIME_ERROR = 5  # <sys/timex.h>: the clock is not synchronized
 _TIMEX_BYTES = 512
@@ -83,7 +83,7 @@ def check_container(
         mounts = _read(Path("/proc/self/mountinfo"))
     device = find_existing(folder).stat().st_dev
     layer = find_kind(mounts, f"{os.major(device)}:{os.minor(device)}")
-    found = f"this is a container ({kind}): its end is the service's, too"
+    found = f"this is a container ({kind}): the service ends with it"
     start = "have its entry point run `ipycron service start`"
     if layer in ("overlay", "aufs"):
         return Finding(
@@ -99,13 +99,15 @@ def check_hub(environ: Mapping[str, str]) -> Finding:
     """Check for a host that ends servers which nobody uses."""
     hosts = {host: name for name, host in _HOSTS.items() if name in environ}
     if not hosts:
-        return Finding(check="hub", state="ok", found="no JupyterHub or the like")
+        return Finding(
+            check="hub", state="ok", found="this is not a JupyterHub or similar"
+        )
     host, name = next(iter(hosts.items()))
     return Finding(
         check="hub",
         state="warn",
-        found=f"this is {host} ({name} is set): it may end an idle server, and with "
-        "the server's container or unit the service",
+        found=f"this is {host} ({name} is set): it may end an idle server, and the "
+        "service with it",
         advice="ask who runs it to leave your server alone "
         "(jupyterhub-idle-culler, --timeout), or keep tasks on another machine",
     )
@@ -213,7 +215,7 @@ def check_session(
             "when that is stopped or restarted",
             advice=install,
         )
-    return _ok("logout", "the service is in no session that could end")
+    return _ok("logout", "the service is in no session that could end it")
 
 
 def check_clock(platform: str = sys.platform) -> Finding:
@@ -221,8 +223,8 @@ def check_clock(platform: str = sys.platform) -> Finding:
     unknown = Finding(
         check="clock",
         state="warn",
-        found="whether the clock is synchronized cannot be found out here",
-        advice="check it on the host: `timedatectl`, or the settings of the system",
+        found="it cannot be found out here whether the clock is synchronized",
+        advice="check it on the host: `timedatectl`, or the system settings",
     )
     if platform != "linux":
         return unknown
@@ -244,7 +246,7 @@ def judge_clock(state: int) -> Finding | None:
     return Finding(
         check="clock",
         state="warn",
-        found="the clock is not synchronized: slots come when it says so, right or not",
+        found="the clock is not synchronized: runs start by it, right or wrong",
         advice="`timedatectl set-ntp true`, or chrony; in a container or a virtual "
         "machine the host's clock counts",
     )

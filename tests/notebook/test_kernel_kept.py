@@ -86,7 +86,7 @@ def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
     second.run("%cron resume tick")
     assert re.search("tick: .* finished", second.run("%cron run tick --wait"))
     answer = second.run("%cron destroy --all")
-    assert answer == "left alone, as they are kept: tick. Name them to destroy them\n"
+    assert answer == "not included, as they are kept: tick. Name them to destroy them\n"
     second.run("%cron destroy tick")
     assert "no task" in second.run("%cron list")
     assert read_missed("tick") == []
@@ -128,7 +128,7 @@ def test_failing_kept_task_is_named_when_the_extension_is_loaded(service, make_k
     assert loaded.count("\n") == 1
     # A cell that runs again replaces the task; what is unloaded goes on.
     second.run("%%cron @yearly --name bad --keep --start-timeout 60\n1")
-    assert "kept by the service, go on: " in second.run("%unload_ext ipycron")
+    assert "kept, still scheduled by the service: " in second.run("%unload_ext ipycron")
     assert ipycron.get_task("bad").execute().result(SECONDS) == 1
 
 

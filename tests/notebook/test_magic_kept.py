@@ -20,12 +20,12 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ("--keep", "--keep needs a --name: it is how the task is found again"),
-        ("--keep --name a --inline", "--inline is of this notebook"),
-        ("--keep --name a --into x", "--into is of this notebook"),
-        ("--keep --name a --append-to x", "--append-to is of this notebook"),
-        ("--keep --name a --on pool", "--on is of this notebook"),
-        ("--keep --name a --logger log", "--logger is of this notebook"),
+        ("--keep", "--keep needs a --name: a kept task is found by it"),
+        ("--keep --name a --inline", "--inline belongs to this notebook"),
+        ("--keep --name a --into x", "--into belongs to this notebook"),
+        ("--keep --name a --append-to x", "--append-to belongs to this notebook"),
+        ("--keep --name a --on pool", "--on belongs to this notebook"),
+        ("--keep --name a --logger log", "--logger belongs to this notebook"),
     ],
 )
 @pytest.mark.usefixtures("folder")

@@ -49,7 +49,7 @@ def choose_tasks(
         if with_kept or not kept:
             return tasks
         names = ", ".join(format_name(task) for task in kept)
-        print(f"left alone, as they are kept: {names}. Name them to {command} them")  # noqa: T201 - output of the cell
+        print(f"not included, as they are kept: {names}. Name them to {command} them")  # noqa: T201 - output of the cell
         return [task for task in tasks if not task.is_kept]
     if not line.words:
         names = ", ".join(format_name(task) for task in api.get_tasks().values())

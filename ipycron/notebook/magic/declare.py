@@ -140,7 +140,7 @@ def _read(
 def _check_kept(name: str | None, options: dict[str, Any], cell: CellOptions) -> None:
     """Refuse what a kept task cannot have: it outlives the notebook."""
     if name is None:
-        raise UsageError("--keep needs a --name: it is how the task is found again")
+        raise UsageError("--keep needs a --name: a kept task is found by it")
     for flag, is_given in (
         ("--inline", cell.inline),
         ("--into", cell.into is not None),
@@ -151,7 +151,8 @@ def _check_kept(name: str | None, options: dict[str, Any], cell: CellOptions) ->
     ):
         if is_given:
             raise UsageError(
-                f"{flag} is of this notebook, --keep outlives it: leave one of them out"
+                f"{flag} belongs to this notebook, which a kept task outlives: leave "
+                f"out {flag} or --keep"
             )
 
 
@@ -259,7 +260,7 @@ def _create(declaration: _Declaration, job: Any) -> Task:
     except IpycronError:
         raise
     except Exception as error:  # noqa: BLE001 - the job's own code raised it
-        text = f"{declaration.name!r} is not kept, it did not start"
+        text = f"{declaration.name!r} is not kept: its job cannot be loaded"
         print(explain_error(error))  # noqa: T201 - under the cell, as a start's error
         raise UsageError(f"{text}: {format_error(error)}") from None
 
@@ -269,7 +270,7 @@ def _describe_home(task: Task) -> str:
     pid = find_service_pid()
     where = "the service" if pid is None else f"the service, process {pid}"
     end = f"%cron destroy {shlex.quote(task.name)}"
-    return f"kept by {where}: runs without this notebook, until {end}"
+    return f"kept by {where}: runs without this notebook until {end}"
 
 
 def _check_list(notebook: Notebook, name: str | None) -> None:

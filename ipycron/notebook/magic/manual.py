@@ -46,6 +46,9 @@ Examples:
     %cron pool gpu 2                     at most two runs with --pool gpu at once
 
     %cron @daily backup.py /srv          calls its task(), or runs the script
+    %%cron 0 3 * * * --name nightly --keep
+    load()                               goes on when this kernel ends
+
     %cron run poll                       once, now
     %cron pause poll --until 09:00 --note maintenance
     %cron stop poll

@@ -153,7 +153,7 @@ class Notebook:
         if names:
             print(f"ended: {', '.join(names)}")
         if kept:
-            print(f"kept by the service, go on: {', '.join(kept)}")
+            print(f"kept, still scheduled by the service: {', '.join(kept)}")
 
 
 def make_display(shell: Any) -> TaskDisplay:

@@ -111,7 +111,7 @@ def _read_answer(pipe: int, deadline: float) -> bytes:
         left = max(0.0, deadline - time.monotonic())
         if not select.select([pipe], [], [], left)[0]:
             raise ServiceError(
-                reason=f"it did not answer within {START_TIMEOUT:g} s of its start: "
+                reason=f"it did not answer within {START_TIMEOUT:g} s after its start: "
                 "`ipycron service log` shows what it wrote"
             )
         piece = os.read(pipe, 4096)

@@ -164,7 +164,7 @@ def make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode):
-            raise ServiceError(reason=f"{folder} is no folder. Remove it")
+            raise ServiceError(reason=f"{folder} is not a folder. Remove it")
         if status.st_uid != os.geteuid():
             raise ServiceError(
                 reason=f"the folder {folder} is another user's (uid {status.st_uid}). "

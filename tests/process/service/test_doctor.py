@@ -120,7 +120,7 @@ def test_task_that_cannot_be_loaded_is_named(service, tmp_path):
         return tasks if tasks["state"] == "fail" else None
 
     found = eventually(find_failed, "the failed task", 60)
-    assert "1 of 1 are not scheduled: nightly (" in found["found"]
+    assert "1 of 1 not scheduled: nightly (" in found["found"]
     assert "job.py" in found["found"]
 
 

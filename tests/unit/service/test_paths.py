@@ -105,7 +105,7 @@ def test_link_in_place_of_the_folder_is_refused(tmp_path):
     """In a folder that all may write to, it may be another user's."""
     (tmp_path / "real").mkdir()
     (tmp_path / "service").symlink_to(tmp_path / "real")
-    with pytest.raises(ServiceError, match="is no folder"):
+    with pytest.raises(ServiceError, match="is not a folder"):
         make_private(tmp_path / "service")
 
 
