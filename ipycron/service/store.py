@@ -476,6 +476,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_mode = {mode}")
     # A task that the service has confirmed must be there after a power failure.
     connection.execute("PRAGMA synchronous = full")
+    # A declaration has an environment: what is removed must not stay in a free page.
+    connection.execute("PRAGMA secure_delete = on")
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

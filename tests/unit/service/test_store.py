@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from kept_service import declare_file
 
@@ -149,6 +150,23 @@ def test_payload_goes_with_its_last_task(store, places):
     assert read() == []
     store.release_payload(store.add_payload(Payload()))
     store.remove(newer.register.task_id)
+
+
+def test_removed_task_is_not_in_the_file(store, places):
+    """Its environment may hold secrets: its pages are overwritten."""
+    declaration = declare("a")
+    secret = b"secret of the test"
+    setting = msgspec.structs.replace(
+        declaration.register.setting, env={b"TOKEN": secret}
+    )
+    register = msgspec.structs.replace(declaration.register, setting=setting)
+    declaration = msgspec.structs.replace(declaration, register=register)
+    store.put(declaration, None, KeptState())
+    store.close()
+    assert secret in places.store.read_bytes()
+    with contextlib.closing(Store(places)) as again:
+        again.remove(register.task_id)
+    assert secret not in places.store.read_bytes()
 
 
 def test_unused_payloads_are_collected(store, places):
