@@ -183,11 +183,12 @@ def schedule(
         echo: also show what the job prints on the console of a script.
         history: whether its runs are recorded in the history's file.
         keep: hand the task to the service of this user and Python environment, which
-            runs it beyond the end of this process. For files, cells and functions with
-            ``background=True``; needs a `name`. The call blocks until the service has
-            loaded the job (in a coroutine, use `asyncio.to_thread`). Every process sees
-            the task by `get_tasks` and may control it; `destroy` ends it, `shutdown`
-            does not. Declaring the name again replaces it, once the new one is loaded.
+            still runs it when this process has ended. For files, cells and functions
+            with ``background=True``; needs a `name`. The call blocks until the service
+            has loaded the job (in a coroutine, use `asyncio.to_thread`). Every process
+            sees the task in `get_tasks` and may control it; `destroy` ends it,
+            `shutdown` does not. Declaring the name again replaces it, once the new one
+            is loaded.
         unref: let a script end while this is started.
         max_result_bytes: the largest result that a worker sends.
         **unknown: refused; the error suggests the name that was probably meant.

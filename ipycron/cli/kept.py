@@ -50,12 +50,12 @@ def add_kept(commands: Any) -> None:
         (
             "stop",
             lambda task, given: task.stop(force=given.force),
-            "stop kept tasks; start arms them again, also after a reboot",
+            "stop kept tasks, across reboots too, until `start`",
         ),
         (
             "pause",
             lambda task, given: task.pause(given.until, given.note),
-            "have kept tasks skip their slots for a while",
+            "have kept tasks skip their slots until resumed, or for a while",
         ),
         (
             "resume",

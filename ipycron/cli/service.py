@@ -39,9 +39,10 @@ def add_serve(commands: Any) -> None:
     """Add the command `serve`."""
     serve = commands.add_parser(
         "serve",
-        help="be the service of kept tasks, in the foreground",
+        help="run the service of kept tasks in the foreground",
         description="Run the service of kept tasks in the foreground, until SIGTERM or "
-        "Ctrl-C. For containers and service managers; a kept task starts it by itself.",
+        "Ctrl-C. For containers and service managers; elsewhere the first kept task "
+        "starts it.",
         epilog="Exit code: 0 when it was told to end, 75 if another service of this "
         "Python environment runs, 78 if it cannot be set up.",
     )
@@ -55,11 +56,11 @@ def add_service(commands: Any) -> None:
     """Add the command `service` with its commands."""
     service = commands.add_parser(
         "service",
-        help="start, see and stop what runs kept tasks",
+        help="control the service that runs kept tasks",
         description="The service runs kept tasks: one process for each user and Python "
-        "environment. It starts with the first kept task, and survives the kernel, the "
-        "terminal and the logout.",
-        epilog="IPYCRON_SERVICE_DIR is another folder for its files.",
+        "environment. The first kept task starts it, and it survives the kernel, "
+        "the terminal and a logout.",
+        epilog="IPYCRON_SERVICE_DIR sets the folder of its files.",
     )
     actions = service.add_subparsers(required=True, metavar="ACTION")
     _add(actions, "start", _start, "start it, unless it runs")
@@ -67,14 +68,14 @@ def add_service(commands: Any) -> None:
         actions,
         "status",
         _print_status,
-        "say whether it runs, and what it does",
+        "say whether it runs, and what it runs",
         epilog=f"Exit code: 0 if it runs and answers, {NOT_RUNNING} if none runs, 2 if "
         "it does not answer or is of another version.",
     )
     log = _add(actions, "log", _print_log, "print what it has written", is_json=False)
     count = f"the last lines ({SHOWN_LINES})"
     log.add_argument("-n", type=_count, default=SHOWN_LINES, help=count)
-    log.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    log.add_argument("-f", "--follow", action="store_true", help="until Ctrl-C")
     for name, run, text in (
         ("restart", _restart, "stop it and start it again, also after an upgrade"),
         ("stop", _stop, "stop it; kept tasks wait for its next start"),
@@ -85,7 +86,7 @@ def add_service(commands: Any) -> None:
             type=_seconds,
             default=_TIMEOUT,
             metavar="SECONDS",
-            help=f"until it is killed ({_TIMEOUT:g}); runs get 60 s at most",
+            help=f"then it is killed ({_TIMEOUT:g}); runs may take up to 60 s",
         )
     _add(
         actions,
@@ -119,7 +120,7 @@ def add_doctor(commands: Any) -> None:
     """Add the command `doctor`."""
     doctor = commands.add_parser(
         "doctor",
-        help="say what keeps kept tasks from running, and the way out",
+        help="check what kept tasks depend on, and say what to do",
         description="Examine what kept tasks need: the service, the system that it "
         "lives in, its files, the clock. Nothing is changed.",
         epilog="Exit code: 1 if anything has failed, else 0. --json writes an object "
@@ -194,7 +195,7 @@ def _start(given: argparse.Namespace) -> int:
     elif is_new:
         print(f"started: process {pid}")
     else:
-        print(f"it runs already: process {pid}")
+        print(f"already running: process {pid}")
     return 0
 
 
@@ -232,7 +233,7 @@ def _print_status(given: argparse.Namespace) -> int:
     if given.json:
         _write_json(_describe_status(places, report))
     elif report is None:
-        print("no service runs: `ipycron service start` starts it, as does a kept task")
+        print("no service runs: `ipycron service start`, or a kept task, starts it")
     else:
         for label, value in _list_status(places, report):
             print(f"{label:<14}{value}")
