@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +39,7 @@ from ipycron.process.wire.protocol import (
     Execute,
     FlushHistory,
     HistoryBehind,
+    KeepBegun,
     KeepHistory,
     Logged,
     Noticed,
@@ -253,6 +255,9 @@ class BackgroundTasks:
             self._started_at = self._loop.time()
             if self._owner.history.is_kept and self._owner.history.settings is not None:
                 self._connection.send(KeepHistory(self._owner.history.settings))
+            if self._owner.history.begun_file is not None:
+                path = os.fsencode(self._owner.history.begun_file)
+                self._connection.send(KeepBegun(path))
             for name, limit in self._owner.pools.items():
                 self._connection.send(SetPool(name, limit))
             for asked in self.places.list_open():

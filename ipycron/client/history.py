@@ -27,6 +27,7 @@ from ipycron.scheduling.policy import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ipycron.client.executions import PastRun
     from ipycron.client.output import Output
@@ -56,10 +57,12 @@ class ClientHistory:
 
     Attributes:
         settings: what the supervisor is told; None: it looks for itself.
+        begun_file: where the supervisor notes which slots begin; None: nowhere.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self.settings: HistorySettings | None = None
+        self.begun_file: Path | None = None
         self._pass_on = warn
         self._warned: dict[str, float] = {}
         self._keeper = HistoryKeeper(self._warn)

@@ -101,6 +101,10 @@ class Backlog:
                 self._begin(self._owed.pop(0))
         finally:
             self._is_serving = False
+        self.note_all()
+
+    def note_all(self) -> None:
+        """Note for the history that the slots wait, unless it knows."""
         for owed in self._owed:
             if owed.run_id is None:
                 owed.run_id = self._services.new_id()

@@ -171,6 +171,16 @@ class Held(msgspec.Struct, frozen=True):
     holder: str
 
 
+class Beginnings(Protocol):
+    """Knows which slots begin, whatever becomes of this process right after that."""
+
+    def add(self, task_id: str, run: ScheduledExecution) -> None:
+        """Note that a slot is about to begin. May be repeated."""
+
+    def withdraw(self, task_id: str, run: ScheduledExecution) -> None:
+        """Note that a slot does not begin after all."""
+
+
 class Elector(Protocol):
     """Decides which instance of a fleet runs a slot."""
 

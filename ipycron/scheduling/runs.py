@@ -95,6 +95,9 @@ class RunTracker:
         """Run the code on a worker that is free for it."""
         run.worker = worker
         run.execution.pid = worker.pid
+        beginnings = self._services.beginnings
+        if beginnings is not None and run.is_scheduled:
+            beginnings.add(self._state.id, run.execution)
         self._begin(run)
         try:
             run.future = worker.run(run.execution)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from ipycron.scheduling.plan import Outage, Recounted
     from ipycron.scheduling.policy import CatchUp, Policy
-    from ipycron.scheduling.ports import Clock, Elector, Launcher, Schedule
+    from ipycron.scheduling.ports import Beginnings, Clock, Elector, Launcher, Schedule
 
 # Number of destroyed tasks whose names are kept for the error message of a late call.
 # Bounded, since a notebook may declare a new task every second, all day.
@@ -73,6 +73,7 @@ class Scheduler:
         emit: Callable[[Notice], None],
         note: Callable[[Pending | Recounted], None] = lambda _: None,
         note_attempt: Callable[[AttemptBegan], None] = lambda _: None,
+        beginnings: Beginnings | None = None,
         elector: Elector | None = None,
         uniform: Callable[[float, float], float] = random.uniform,
         new_id: Callable[[], str] | None = None,
@@ -90,6 +91,7 @@ class Scheduler:
             emit=emit,
             note=note,
             note_attempt=note_attempt,
+            beginnings=beginnings,
             elector=elector,
             uniform=uniform,
             new_id=new_id or IdMaker(),

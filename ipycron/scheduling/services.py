@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipycron.scheduling.missed import MissedCounter
     from ipycron.scheduling.plan import Recounted
     from ipycron.scheduling.pools import Pools
-    from ipycron.scheduling.ports import Clock, Elector, Launcher
+    from ipycron.scheduling.ports import Beginnings, Clock, Elector, Launcher
     from ipycron.scheduling.timetable import Timetable
 
 
@@ -28,6 +28,7 @@ class Services:
     Attributes:
         note: receives the runs that wait, and recounts, for the history.
         note_attempt: receives the queued attempts that have begun.
+        beginnings: knows which slots begin, before they do; None where nobody asks.
         uniform: draws the random delay of a run between two bounds.
         new_id: creates the id of a scheduled run.
         timetable: calls tasks when their slots are due.
@@ -47,6 +48,7 @@ class Services:
     emit: Callable[[Notice], None]
     note: Callable[[Pending | Recounted], None]
     note_attempt: Callable[[AttemptBegan], None]
+    beginnings: Beginnings | None
     elector: Elector | None
     uniform: Callable[[float, float], float]
     new_id: Callable[[], str]

@@ -15,7 +15,7 @@ from ipycron.scheduling.bounds import (
     has_last_slot,
     waits_for_end,
 )
-from ipycron.scheduling.events import Event, Pause
+from ipycron.scheduling.events import Event, Pause, ScheduledExecution
 from ipycron.scheduling.excluded import ExcludedSlots
 from ipycron.scheduling.plan import (
     Outage,
@@ -327,8 +327,10 @@ class Slots:
 
     def _order(self, standby: Standby, slot: int) -> None:
         """Send the order to the worker, unless it has been withdrawn."""
-        if self._state.standby is not standby:
+        state = self._state
+        if state.standby is not standby:
             return
+        self._note_standby(standby, slot)
         standby.worker.stand_by(
             standby.execution_id,
             slot,
@@ -336,6 +338,17 @@ class Slots:
             place=Place(standby.number, self._services.timetable.standby_count),
             on_begun=self._handle_begun,
         )
+
+    def _note_standby(
+        self, standby: Standby, slot: int | None, *, is_withdrawn: bool = False
+    ) -> None:
+        """Note that a worker may begin a slot, or that it does not after all."""
+        beginnings = self._services.beginnings
+        if beginnings is None or slot is None:
+            return
+        run = ScheduledExecution(id=standby.execution_id, reason="scheduled", date=slot)
+        note = beginnings.withdraw if is_withdrawn else beginnings.add
+        note(self._state.id, run)
 
     @property
     def _patience(self) -> float:
@@ -352,6 +365,7 @@ class Slots:
             return
         if standby.worker.withdraw():
             self._state.standby = None
+            self._note_standby(standby, self._state.next_slot, is_withdrawn=True)
         else:
             self._handle_begun()
 
@@ -436,6 +450,8 @@ class Slots:
         if beat.owed:  # first: a stop reports them as missed
             self._backlog.add(beat.owed, catch_up or state.policy.gaps)
         self._report(beat)
+        # Before the newest slot has a row: those before the newest row are settled.
+        self._backlog.note_all()
         # A receiver of a report may already have stopped the task.
         if beat.due is not None and state.phase is Phase.STARTED:
             self._fire(beat.due, self._services.clock.now() - beat.due)

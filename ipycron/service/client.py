@@ -9,11 +9,15 @@ import msgspec
 
 from ipycron.client.client import Client
 from ipycron.client.history import ClientHistory
+from ipycron.client.job_logs import JobLogs
 from ipycron.client.lives import make_life
+from ipycron.errors import HistoryError
 from ipycron.runlog.keeper import READERS_PATIENCE
+from ipycron.runlog.rows import RunOutcome
+from ipycron.runlog.store import VANISHED
+from ipycron.scheduling.events import ScheduledExecution
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from ipycron.process.service.protocol import Declaration
     from ipycron.process.wire.payload import Payload
     from ipycron.process.wire.protocol import Displayed, Streamed
+    from ipycron.runlog.begun import Begun
     from ipycron.runlog.rows import TaskRow
     from ipycron.scheduling.events import Notice
 
@@ -131,6 +136,40 @@ class ServiceHistory(ClientHistory):
             origin=declaration.origin,
             code_hash=row.code_hash if before is None else before.code_hash,
         )
+
+    def find_unwritten(self, task: TaskRecord, begun: list[Begun]) -> list[Begun]:
+        """Return the slots that have begun and of which there is no row.
+
+        Reads the file: not on the client's loop.
+
+        Args:
+            task: the task.
+            begun: notes of it, at least one.
+        """
+        slots = [each.slot for each in begun]
+        try:
+            found = self.find_outcomes(task, min(slots), max(slots))
+        except HistoryError:
+            return []
+        if found is None:
+            return []
+        return [
+            each
+            for each in begun
+            if each.slot >= found.since and int(each.slot) not in found.by_slot
+        ]
+
+    def note_unwritten(self, task: TaskRecord, begun: list[Begun]) -> None:
+        """Record slots that have begun, and of which nothing more is known."""
+        for each in begun:
+            run = ScheduledExecution(
+                id=each.run_id,
+                reason=each.reason,
+                date=each.slot,
+                started_at=max(each.at, each.slot),
+            )
+            summary = f"SupervisorLost: {VANISHED}"
+            self._keeper.recorder.note_past(task.id, run, RunOutcome.LOST, summary)
 
     def begin(self, task: TaskRecord) -> TaskRow | None:
         """Record a task from now on; return its life, None if it is not recorded."""

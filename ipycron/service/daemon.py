@@ -66,14 +66,11 @@ class Lock:
 
     Attributes:
         descriptor: the lock file's; inherited by the supervisor and its zygote.
-        died_at: when the file was changed last before it was taken, Unix seconds: the
-            zygote does that when it finds that it is left alone.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self.descriptor = -1
-        self.died_at = 0.0
 
     def take(self) -> None:
         """Take the lock; wait for what is left of a service that was killed.
@@ -106,7 +103,6 @@ class Lock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 self.descriptor = descriptor
-                self.died_at = os.fstat(descriptor).st_mtime
                 return True
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -203,6 +199,7 @@ class Service:
     def _make_client(self, event_log: object) -> ServiceClient:  # noqa: ARG002 - its own
         client = ServiceClient()
         client.leashes = (self._lock.descriptor,)
+        client.history.begun_file = self._places.begun
         return client
 
     async def _make_keeper(self, client: ServiceClient, greeting: Greeting) -> Keeper:
@@ -210,7 +207,6 @@ class Service:
             client,
             self._places,
             greeting,
-            died_at=self._lock.died_at,
             on_end=self.end,
         )
 

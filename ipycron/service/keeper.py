@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-import math
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -58,6 +57,7 @@ from ipycron.process.wire.protocol import (
 )
 from ipycron.process.wire.triggers import describe_trigger, make_trigger
 from ipycron.process.wire.zones import describe_zone
+from ipycron.runlog.begun import read_begun
 from ipycron.scheduling.events import Event, Notice, Status
 from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from ipycron.process.service.paths import Places
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.protocol import Message
+    from ipycron.runlog.begun import Begun
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import Policy
     from ipycron.service.client import ServiceClient
@@ -87,10 +88,6 @@ RETRY = 5.0
 HANDOVER = 120.0
 """Seconds after the end of a service in which the next one makes up for the slots in
 between: longer, and they are a gap like any other (C1)."""
-REMEMBERED = 86_400.0
-"""Seconds for which the end of a killed service is remembered."""
-UNSURE = 1.0
-"""Seconds before a kill in which a run may have begun that has no row."""
 _ENDED = "ended"
 _UNWANTED = (Event.TASK_STARTED, Event.TASK_STOPPED, Event.TASK_DESTROYED)
 _HANDED_OVER = CatchUp("all", window=HANDOVER)
@@ -139,7 +136,6 @@ class Keeper:
         client: runs the tasks.
         places: the service's files.
         greeting: the service's.
-        died_at: when the last sign of an earlier service was seen, Unix seconds.
         on_end: called with a number of seconds for the runs in progress, and whether
             another service follows, when a client asks for the end.
     """
@@ -150,13 +146,11 @@ class Keeper:
         places: Places,
         greeting: Greeting,
         *,
-        died_at: float,
         on_end: Callable[[float, bool], None],
     ) -> None:
         self._client = client
         self._places = places
         self._greeting = greeting
-        self._died_at = died_at
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         # One thread: the store's calls are made in order, and none blocks the loop.
@@ -171,7 +165,8 @@ class Keeper:
         self._store_error = ""
         self._is_ending = False
         self._is_handed_over = False
-        self._deaths: tuple[float, ...] = ()
+        # By name, as it was when tasks were started last: of earlier services' runs.
+        self._begun: dict[str, list[Begun]] = {}
         self._life = uuid.uuid4().hex[:8]
         self._server = Server(
             places.socket,
@@ -193,7 +188,7 @@ class Keeper:
         ended = await self._run(lambda: self._store.take_mark(_ENDED))
         now = self._client.clock.now()
         self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
-        self._deaths = await self._run(partial(self._note_death, ended, now))
+        self._begun = await self._run(self._read_begun)
         pools = await self._run(self._store.read_pools)
         for name, limit in pools.items():
             self._client.set_pool(name, limit)
@@ -206,11 +201,8 @@ class Keeper:
             if kept is not None and kept.record is not None and kept.state.is_started:
                 self._spawn(self._start_again(kept))
 
-    def _note_death(self, ended: float | None, now: float) -> tuple[float, ...]:
-        """Return when services were killed, the one before this included."""
-        if ended is None and 0 < self._died_at <= now:
-            return self._store.add_death(self._died_at, now - REMEMBERED)
-        return self._store.read_deaths()
+    def _read_begun(self) -> dict[str, list[Begun]]:
+        return read_begun(self._places.begun)
 
     async def prepare_end(self, *, is_restart: bool) -> None:
         """Begin nothing more; let the clients know, and save what is to be saved."""
@@ -301,39 +293,41 @@ class Keeper:
     async def _start(self, record: TaskRecord) -> None:
         """Start a task, with what an earlier life of it owes (C1)."""
         self._client.history.begin(record)
-        outage = await self._loop.run_in_executor(None, self._find_outage, record)
+        begun = self._begun.get(record.name, [])
+        find = partial(self._find_outage, record, begun)
+        outage = await self._loop.run_in_executor(None, find)
         if outage is not None and not record.is_over:
             record.inherit(outage)
         await ended(record.control("start"))
+        if outage is not None and begun:
+            self._spawn(self._note_unwritten(record, begun))
 
-    def _find_outage(self, record: TaskRecord) -> Outage | None:
+    async def _note_unwritten(self, record: TaskRecord, begun: list[Begun]) -> None:
+        """Have the history say of each slot that has begun that it has."""
+        # First the rows of this start: the slots before the newest row are settled.
+        await self._client.write_history()
+        history = self._client.history
+        find = partial(history.find_unwritten, record, begun)
+        history.note_unwritten(record, await self._loop.run_in_executor(None, find))
+
+    def _find_outage(self, record: TaskRecord, begun: list[Begun]) -> Outage | None:
         outage = self._client.history.find_outage(record)
-        if outage is not None and not outage.is_clean:
-            return self._doubt(outage)
-        if outage is None or not self._is_handed_over:
-            return outage
-        if record.options.gaps.mode != "none":
+        if outage is None:
+            return None
+        # What has begun never runs again, whether there was time for its row or not.
+        spans = [(int(each.slot) - 1, int(each.slot)) for each in begun]
+        settled = merge_spans(
+            *outage.settled, *(span for span in spans if span[1] > outage.since)
+        )
+        outage = replace(outage, settled=settled)
+        is_owed = not outage.is_clean or record.options.gaps.mode != "none"
+        if is_owed or not self._is_handed_over:
             return outage
         # The user has not ended anything: every slot of a restart runs. Those that ran
         # before have rows, for the end was clean.
         return replace(
             outage, until=outage.since, is_clean=False, catch_up=_HANDED_OVER
         )
-
-    def _doubt(self, outage: Outage) -> Outage:
-        """Return an outage in which nothing runs that may have run without a row.
-
-        That is what was due shortly before a kill: of the service before this one, and
-        of earlier ones, if that one was killed before it could write anything.
-        """
-        until = max([outage.until, *self._deaths[-1:]])
-        spans = [
-            (math.floor(died - UNSURE), math.floor(died))
-            for died in self._deaths[:-1]
-            if died > outage.since
-        ]
-        settled = merge_spans(*outage.settled, *spans)
-        return replace(outage, until=until, settled=settled)
 
     # --- requests -------------------------------------------------------------------
 
@@ -430,6 +424,7 @@ class Keeper:
             old.is_replaced = True
             record.replaces = old.record.id
         if declaration.is_started:
+            self._begun = await self._run(self._read_begun)
             await self._start(record)
         state = KeptState(
             is_started=declaration.is_started,

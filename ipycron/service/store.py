@@ -217,28 +217,6 @@ class Store:
             values = name, instant
             self._connection.execute("REPLACE INTO marks VALUES (?, ?)", values)
 
-    def add_death(self, instant: float, since: float) -> tuple[float, ...]:
-        """Note when a service was killed; forget those before `since`.
-
-        Returns:
-            All that are known, Unix seconds, in ascending order.
-        """
-        with self._changing():
-            values = f"died {instant!r}", instant
-            self._connection.execute("REPLACE INTO marks VALUES (?, ?)", values)
-            self._connection.execute(
-                "DELETE FROM marks WHERE name LIKE 'died %' AND instant < ?", (since,)
-            )
-        return self.read_deaths()
-
-    def read_deaths(self) -> tuple[float, ...]:
-        """Return when services were killed, Unix seconds, in ascending order."""
-        with self._explaining():
-            rows = self._connection.execute(
-                "SELECT instant FROM marks WHERE name LIKE 'died %' ORDER BY instant"
-            )
-            return tuple(instant for (instant,) in rows)
-
     def take_mark(self, name: str) -> float | None:
         """Return when that happened, once; None if it has not."""
         with self._changing():

@@ -50,6 +50,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         lock: locked by the service as long as it lives; holds a `Holder`.
         log: what it writes: start and end, warnings, errors.
         store: its tasks.
+        begun: which slots have begun; see `runlog.begun`.
         payloads: the folder of what belongs to them, each file named by its hash.
     """
 
@@ -58,6 +59,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     lock: Path
     log: Path
     store: Path
+    begun: Path
     payloads: Path
 
 
@@ -106,6 +108,7 @@ def find_places(environ: Mapping[str, str] = os.environ) -> Places:
         lock=folder / "lock",
         log=folder / "service.log",
         store=folder / "service.sqlite",
+        begun=folder / "begun",
         payloads=folder / "payloads",
     )
 

@@ -315,6 +315,11 @@ class ProcessLauncher:
         """Return whether a task is registered and not destroyed."""
         return task_id in self._registrations
 
+    def get_name(self, task_id: str) -> str | None:
+        """Return the name of a task; None if it is not registered, or destroyed."""
+        known = self._registrations.get(task_id)
+        return None if known is None else known.register.name
+
     def describe_lost(self, task_id: str) -> WorkerCrashed:
         """Return the error of a run whose worker ended without reporting it."""
         return WorkerCrashed(name=self._registrations[task_id].register.name)

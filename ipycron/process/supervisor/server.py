@@ -13,12 +13,14 @@ import itertools
 import logging
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from ipycron.errors import CoordinatorError, IpycronError, StartError
 from ipycron.process.direct.supervisor_end import Fate
+from ipycron.process.supervisor.beginnings import NotedBeginnings
 from ipycron.process.supervisor.launcher import ProcessLauncher
 from ipycron.process.supervisor.places import ClientPlaces
 from ipycron.process.supervisor.worker_process import LoadFailed
@@ -39,6 +41,7 @@ from ipycron.process.wire.protocol import (
     FromClient,
     Hello,
     HistoryBehind,
+    KeepBegun,
     KeepHistory,
     Logged,
     Pausing,
@@ -129,6 +132,7 @@ class Supervisor:
         self._elector = ClientElector(self._client)
         self._history = HistoryKeeper(self._warn_soon)
         self._behind = HistoryBehind(0, 0)  # as the client knows it
+        self._beginnings = NotedBeginnings(self._launcher.get_name, self._warn)
         self._counting: asyncio.TimerHandle | None = None
         self._counts_left = 0
         self._scheduler = Scheduler(
@@ -137,6 +141,7 @@ class Supervisor:
             emit=self._emit,
             note=self._history.recorder.note_pending,
             note_attempt=self._note_attempt,
+            beginnings=self._beginnings,
             elector=self._elector,
             on_set_back=lambda *step: self._client.send(ClockSetBack(*step)),
             warn=self._warn,
@@ -185,6 +190,8 @@ class Supervisor:
             self._places.take_back(message.number)
         elif isinstance(message, KeepHistory):
             self._history.use(message.settings, waits=False)
+        elif isinstance(message, KeepBegun):
+            self._beginnings.use(Path(os.fsdecode(message.path)))
         elif isinstance(message, FlushHistory):
             self._answer(message.request_id, self._flush_history())
         elif (
@@ -351,7 +358,10 @@ class Supervisor:
     def _emit(self, notice: Notice) -> None:
         outcome, message = notice.outcome, describe_notice(notice)
         run = notice.execution
-        if outcome is None:
+        if outcome is None and run is not None and run.reason == "catch_up":
+            # Before it begins: the next supervisor would catch up on it again.
+            self._client.send(message)
+        elif outcome is None:
             self._client.send_within(NOTICE_DELAY, message)
         elif run is not None and run.reason != "invoked":
             # No caller waits for this run: it is reported together with others that end

@@ -8,8 +8,8 @@ users' objects and are decoded in the client and in the worker alone.
 edge                  messages
 ====================  =========================================================
 client → supervisor   Register Reschedule Control Pausing Execute Shutdown Preload
-                      Elected KeepHistory FlushHistory ReportMissed SetPool
-                      AskPlace ReturnPlace
+                      Elected KeepHistory KeepBegun FlushHistory ReportMissed
+                      SetPool AskPlace ReturnPlace
 supervisor → client   Hello Reply Refused Noticed Continued Streamed Displayed Logged
                       Elect Completed DirectOpened ClockSetBack HistoryBehind
                       PlaceGranted
@@ -214,6 +214,12 @@ class KeepHistory(Message, frozen=True):
     """Write the history there from now on."""
 
     settings: HistorySettings
+
+
+class KeepBegun(Message, frozen=True):
+    """Note in this file which slots begin, before they do; see `runlog.begun`."""
+
+    path: bytes
 
 
 class ReportMissed(Message, frozen=True):
@@ -596,6 +602,7 @@ FromClient = (
     | Preload
     | Elected
     | KeepHistory
+    | KeepBegun
     | SetPool
     | AskPlace
     | ReturnPlace

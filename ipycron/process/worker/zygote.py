@@ -62,9 +62,8 @@ QUIET = 0.1
 class Zygote:
     """Serves one supervisor until its end of the socket closes."""
 
-    def __init__(self, channel: BlockingChannel, held: tuple[int, ...] = ()) -> None:
+    def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
-        self._held = held
         self._workers: dict[int, int] = {}  # pid → worker id
         # Not `selectors`: each page that the zygote writes to between two forks is one
         # more in each worker, and its code was spread over many.
@@ -171,10 +170,6 @@ class Zygote:
 
     def _end_workers(self) -> None:
         """End all workers, as the supervisor is gone: SIGTERM, a wait, SIGKILL."""
-        for fd in self._held:
-            # Whoever finds a lock's file knows when its holder was gone.
-            with contextlib.suppress(OSError):
-                os.utime(fd)
         for pid in self._workers:
             kill_group(pid, signal.SIGTERM)
         self._watch.unregister(self._channel)
@@ -231,5 +226,5 @@ def main(fd: int, *held: int) -> NoReturn:
     gc.freeze()  # so that the first fork need not wait until all this is collected
     gc.enable()
     sock = socket.socket(fileno=fd)
-    Zygote(BlockingChannel(sock, ToZygote, takes_fds=True), held).serve()
+    Zygote(BlockingChannel(sock, ToZygote, takes_fds=True)).serve()
     os._exit(0)

@@ -46,6 +46,11 @@ class Slots:
         """Return the slots that have run, in the order of their runs."""
         return [int(line) for line in self.notes.read_text().split()]
 
+    def find_doubled(self):
+        """Return the slots that have run more than once."""
+        slots = self.read()
+        return sorted({slot for slot in slots if slots.count(slot) > 1})
+
     def is_whole(self, last):
         """Return whether every slot has run from the first to this one at least."""
         slots = set(self.read())
@@ -53,12 +58,7 @@ class Slots:
 
     def check(self):
         """Check that no slot between the first and the last is missing or doubled."""
+        assert self.find_doubled() == [], "doubled"
         slots = self.read()
-        assert len(set(slots)) == len(slots), f"doubled: {find_doubled(slots)}"
         missing = set(range(min(slots), max(slots) + 1)) - set(slots)
         assert not missing, f"missing: {sorted(missing)} of {sorted(slots)}"
-
-
-def find_doubled(slots):
-    """Return the slots that have run more than once."""
-    return sorted({slot for slot in slots if slots.count(slot) > 1})

@@ -23,6 +23,7 @@ class World:
         self.launcher = FakeLauncher(self.clock, script=self.script)
         self.elector = None
         self.attempts = []
+        self.beginnings = None
         self.ids = 0
         self._scheduler = None
 
@@ -37,6 +38,7 @@ class World:
                 note=self.note,
                 note_attempt=self.note_attempt,
                 elector=self.elector,
+                beginnings=self.beginnings,
                 uniform=lambda low, high: low + HALF * (high - low),
                 new_id=self.make_id,
             )

@@ -331,16 +331,6 @@ def test_marks_are_taken_once(store):
     assert store.take_mark("ended") is None
 
 
-def test_deaths_are_remembered_for_a_while(store):
-    """Of every service that was killed, once each; the marks beside them stay."""
-    store.put_mark("ended", 1.0)
-    assert store.read_deaths() == ()
-    assert store.add_death(20.5, since=0.0) == (20.5,)
-    assert store.add_death(30.0, since=0.0) == (20.5, 30.0)
-    assert store.add_death(30.0, since=25.0) == (30.0,)
-    assert store.take_mark("ended") == 1.0
-
-
 def test_limits_of_pools_are_kept(store):
     """Also that of tasks without a pool, until it is lifted."""
     store.put_pool("gpu", 1)
