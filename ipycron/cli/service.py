@@ -174,16 +174,13 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _write_to_log(places: Places) -> None:
-    """Have stdout and stderr be the log, for this process and all below it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    from ipycron.service.daemon import write_to_log  # noqa: PLC0415 - as above
+
     try:
-        log = os.open(places.log, flags, 0o600)
+        write_to_log(places)
     except OSError as error:
         reason = f"its log {places.log} cannot be written: {error.strerror}"
         raise ServiceError(reason=reason) from error
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
 
 
 def _start(given: argparse.Namespace) -> int:

@@ -24,10 +24,17 @@ class JobLogs:
 
     Args:
         defer: calls a function soon, in order, on a thread that may block.
+        logger: handles every record, whatever its level; None: the logger of its name
+            does, as in the process that made it.
     """
 
-    def __init__(self, defer: Callable[[Callable[[], object]], None]) -> None:
+    def __init__(
+        self,
+        defer: Callable[[Callable[[], object]], None],
+        logger: logging.Logger | None = None,
+    ) -> None:
         self._defer = defer
+        self._logger = logger
         # Each counter is written by one thread: the loop's, or the one of `defer`.
         self._taken = 0
         self._handled = 0
@@ -62,7 +69,9 @@ class JobLogs:
                 record.ipycron_task = task.id
                 if record.name == "ipycron":
                     logger = task.logger
-            if logger.isEnabledFor(record.levelno):
+            if self._logger is not None:
+                self._logger.handle(record)
+            elif logger.isEnabledFor(record.levelno):
                 logger.handle(record)
         finally:
             self._handled += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from ipycron.runlog.rows import TaskRow
     from ipycron.scheduling.events import Notice
 
+JOBS = "ipycron.service.jobs"
+"""The logger for what jobs log."""
 
 T = TypeVar("T")
 
@@ -65,9 +68,9 @@ class ServiceClient(Client):
         super().__init__(event_log)
         self.history = ServiceHistory(self.warn)
         self.observer: Observer | None = None
-        self.keeps = False  # it is the service
-        self.echo.is_on = False
+        self._job_logs = JobLogs(self.defer, logging.getLogger(JOBS))
         self.keeps = False  # it would attach to itself
+        self.echo.is_on = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop on which everything happens."""
@@ -95,11 +98,13 @@ class ServiceClient(Client):
             self.observer.see_output(message, payload)
 
     def handle_record(self, record: logging.LogRecord, task_id: str) -> None:
-        """Report what a job has logged: its clients log it, this process does not."""
-        if not task_id:
-            super().handle_record(record, task_id)
-        elif self.observer is not None:
+        """Write what a job has logged to the service's log; its clients log it, too."""
+        if task_id and self.observer is not None:
             self.observer.see_record(record, task_id)
+        task = self.tasks.get(task_id)
+        if task is not None:
+            record.kept_name = task.name  # for `daemon.LogFormatter`
+        super().handle_record(record, task_id)
 
     def handle_refusal(
         self, task_id: str, execution_id: str, error: BaseException

@@ -50,8 +50,8 @@ DRAIN_TIMEOUT = 60.0
 LOCK_TIMEOUT = 15.0
 """Seconds for what is left of a killed service to end."""
 _POLL = 0.05
-_MAX_LOG_BYTES = 4 << 20
-"""A larger log is set aside when the service starts; one older one is kept."""
+MAX_LOG_BYTES = 4 << 20
+"""A larger log is set aside; one older one is kept."""
 _WATCH_EVERY = 5.0
 
 _log = logging.getLogger("ipycron.service")
@@ -211,8 +211,9 @@ class Service:
         )
 
     def _wait(self, greeting: Greeting) -> None:
-        """Wait for the end; take a new lock if the file is deleted meanwhile."""
+        """Wait for the end; meanwhile turn the log, and take a new lock if need be."""
         while not self._ended.wait(_WATCH_EVERY):
+            turn_log(self._places)
             if not self._lock.is_lost:
                 continue
             _log.warning("the lock %s is gone: it is created again", self._places.lock)
@@ -242,12 +243,14 @@ class Service:
 def serve(places: Places, on_ready: Callable[[], None] = lambda: None) -> int:
     """Run the service in the foreground; return its exit code.
 
-    Writes its log to stderr. SIGTERM and Ctrl-C have it end the runs in progress,
-    within `DRAIN_TIMEOUT`, and hand over to the next one.
+    Writes its log to stderr, which may be `Places.log`: that is turned. SIGTERM and
+    Ctrl-C have it end the runs in progress, within `DRAIN_TIMEOUT`, and hand over to
+    the next one.
 
     Raises:
         ServiceError: if it cannot be set up.
     """
+    turn_log(places)
     _set_up_log()
     service = Service(places)
     with _handling(service):
@@ -271,7 +274,6 @@ def run_detached(pipe: int) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.set_inheritable(pipe, False)
         places = find_places()
-        _turn_log(places)
         code = serve(places, lambda: answer(READY))
         if code == EXIT_HELD:
             answer(HELD)
@@ -302,29 +304,59 @@ def _handling(service: Service) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class LogFormatter(logging.Formatter):
+    """Writes a line with the time; of what a job has logged, with the task's name."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
+        """Return the line without a traceback."""
+        line = super().formatMessage(record)
+        name = getattr(record, "kept_name", None)
+        if name is None:
+            return line
+        said = record.message
+        return f"{line.removesuffix(said)}task {name!r}, {record.name}: {said}"
+
+
 def _set_up_log() -> None:
     """Log to stderr: what happens to the service, and what goes wrong with tasks."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(LogFormatter())
     log = logging.getLogger("ipycron")
     log.addHandler(handler)
     log.propagate = False
     _log.setLevel(logging.INFO)
 
 
-def _turn_log(places: Places) -> None:
-    """Set a large log aside. Other processes may still write to the old one."""
+def turn_log(places: Places) -> None:
+    """Set the log aside if this process writes to it, and it is large.
+
+    One older log is kept. Other processes may still write to it.
+    """
     try:
-        if os.fstat(2).st_size < _MAX_LOG_BYTES:
+        status = os.fstat(2)
+        is_log = os.path.samestat(status, places.log.stat())
+        if not is_log or status.st_size < MAX_LOG_BYTES:
             return
         places.log.rename(places.log.with_name(f"{places.log.name}.1"))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        log = os.open(places.log, flags, 0o600)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.close(log)
+        write_to_log(places)
     except OSError:
         return
+
+
+def write_to_log(places: Places) -> None:
+    """Have stdout and stderr be the log, for this process and all below it.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(places.log, flags, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
 
 
 def _raise_file_limit() -> None:

@@ -12,7 +12,7 @@ import threading
 import msgspec
 import psutil
 import pytest
-from kept_service import declare_file
+from kept_service import PATIENCE, declare_file
 from polling import eventually
 
 from ipycron.cli.command import main
@@ -25,6 +25,7 @@ from ipycron.process.service.protocol import (
 )
 from ipycron.process.wire.channel import BlockingChannel
 from ipycron.runlog.presence import find_own_presence
+from ipycron.service.daemon import MAX_LOG_BYTES
 
 COMMAND = [sys.executable, "-P", "-m", "ipycron"]
 
@@ -291,6 +292,39 @@ def test_service_in_the_foreground_writes_to_its_log(service):
         process.terminate()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_large_log_is_set_aside(service, when):
+    """When the service starts, and while it runs; one older log is kept."""
+    log = service.places.log
+    older = log.with_name("service.log.1")
+    log.parent.mkdir(mode=0o700)
+    if when == "before":
+        log.write_bytes(b"x" * MAX_LOG_BYTES)
+    with serving(service, "--log") as process:
+        eventually(lambda: " serves " in log.read_text(), "it serves", PATIENCE)
+        if when == "while":
+            with log.open("ab") as file:
+                file.write(b"x" * MAX_LOG_BYTES)
+        eventually(older.exists, "it is set aside", PATIENCE)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert older.stat().st_size >= MAX_LOG_BYTES
+    assert "it ends" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_log_of_somebody_else_is_left_alone(service, tmp_path):
+    """What stderr was redirected to is not the service's to set aside."""
+    path = tmp_path / "log"
+    path.write_bytes(b"x" * MAX_LOG_BYTES)
+    with path.open("ab") as file, serving(service, stderr=file) as process:
+        eventually(lambda: b" serves " in path.read_bytes(), "it serves", PATIENCE)
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert not service.places.log.exists()
+    assert path.stat().st_size > MAX_LOG_BYTES
 
 
 @pytest.mark.parametrize("words", [(), ("--log",)])

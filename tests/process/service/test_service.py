@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +38,46 @@ def test_task_goes_on_without_its_client(service, slots):
     assert known.state.runs
     assert second.wait_for("execution:finished", task_id).is_ok
     slots.check()
+
+
+def test_output_and_log_of_a_run_are_kept_without_a_client(service, tmp_path):
+    """What it wrote is in the history, what it logged in the service's log."""
+    job = tmp_path / "job.py"
+    job.write_text(
+        "import logging, sys\n"
+        "def task():\n"
+        "    print('printed'); print('complained', file=sys.stderr)\n"
+        "    logging.getLogger('mine').warning('two\\nlines of %s', 'it')\n"
+        "    logging.getLogger('mine').info('not wanted where it was declared')\n"
+    )
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(job, "report", max_executions=1))
+    client.close()
+
+    def find_run():
+        found = read_history(service.history, Query(names=("report",)))
+        return found[0] if found and found[0].outcome == "finished" else None
+
+    run = eventually(find_run, "a run", PATIENCE)
+    assert sorted(run.output.split()) == ["complained", "printed"]
+
+    def read_log():
+        return service.places.log.read_text()
+
+    said = "WARNING task 'report', mine: two\nlines of it\n"
+    assert eventually(lambda: said in read_log(), "a line", PATIENCE)
+    assert "not wanted" not in read_log()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ipycron", "logs", "report"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+        env={**os.environ, **service.env},
+    )
+    assert "printed" in done.stdout
+    assert "complained" in done.stdout
 
 
 def test_service_is_nobodys_child(service):
