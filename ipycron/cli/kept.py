@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ipycron.cli.lines import describe_missing
 from ipycron.cli.mistakes import UsageMistake
+from ipycron.client.completion import Flag
 from ipycron.errors import IpycronError, TaskNotStarted, UnknownTask
 from ipycron.process.wire.printable import keep_colours, show_hidden
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
+    from typing import TextIO
 
     from ipycron.api.task import Task
     from ipycron.client.completion import Completion
-    from ipycron.client.executions import PastRun
+    from ipycron.client.executions import Execution, PastRun
 
 PATIENCE = 20.0
 """Seconds beyond a task's own limits after which an operation counts as failed."""
+LOOK_EVERY = 0.1
+"""Seconds between two looks at what a run has written."""
 _SHOWN_SLOTS = 3
 _SHOWN_RUNS = 5
+
+Run = TypeVar("Run", bound="Execution | PastRun")
 
 
 def add_kept(commands: Any) -> None:
@@ -265,47 +273,94 @@ def _print_outcome(
 
 
 def run_now(name: str, *, is_json: bool = False) -> int:
-    """Run a kept task now and wait; print what it writes. Return the exit code.
+    """Run a kept task now and wait; pass on what it writes. Return the exit code.
 
     Raises:
         UnknownTask: if no task has that name.
     """
     task = find_task(name, _attach())
-    error = task.execute().exception()
-    run = _find_own_run(task)
+    completion = task.execute()
     if is_json:
+        error = completion.exception()
+        run = _find_own_run(task.history)
         facts = {} if run is None else _describe_run(run)
         print(json.dumps({"name": task.name, **facts, "error": _explain(error)}))
-    elif run is not None:
-        _print_output(run)
+    else:
+        _pass_on(task, completion)
+        error = completion.exception()
     if error is not None and not is_json:
         print(f"ipycron: {show_hidden(_explain(error) or '')}", file=sys.stderr)
     return 0 if error is None else 1
 
 
-def _find_own_run(task: Task) -> PastRun | None:
-    """Return the run that this process has asked for; None if it never began.
+def _pass_on(task: Task, completion: Completion[Any]) -> None:
+    """Pass on what a run writes, as it comes, until it has ended."""
+    ended, position = Flag(), 0
+    completion.watch(lambda _: ended.set())
+    writers = {"stdout": _Writer(sys.stdout), "stderr": _Writer(sys.stderr)}
+    is_over = False
+    while not is_over:
+        is_over = ended.wait(LOOK_EVERY)
+        run = _find_own_run(task.running) or _find_own_run(task.history)
+        if run is None:
+            continue
+        pieces, position = run.output.read(position)
+        for piece in pieces:
+            if piece.missing:
+                writers["stderr"].write(describe_missing(piece.missing))
+            if piece.kind != "display":
+                writers[piece.kind].write(piece.data)
+        if is_over and run.traceback_text:
+            text = run.traceback_text.rstrip() + "\n"
+            writers["stderr"].write(text.encode(errors="backslashreplace"))
+    for writer in writers.values():
+        writer.close()
+
+
+class _Writer:
+    """Writes what a job wrote: bytes as they are, but to a terminal only its colours.
+
+    Args:
+        stream: stdout or stderr.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_terminal = stream.isatty()
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._is_unfinished = False
+
+    def write(self, data: bytes) -> None:
+        """Write and flush.
+
+        Raises:
+            BrokenPipeError: if the reader of the pipe is gone.
+        """
+        if not data:
+            return
+        if self._is_terminal:
+            self._stream.write(keep_colours(self._decode(data)))
+        else:
+            self._stream.buffer.write(data)
+        self._stream.flush()
+        self._is_unfinished = not data.endswith(b"\n")
+
+    def close(self) -> None:
+        """End the last line of a terminal, where a prompt follows."""
+        if self._is_terminal and self._is_unfinished:
+            self.write(b"\n")
+
+
+def _find_own_run(runs: Iterable[Run]) -> Run | None:
+    """Return the run that this process has asked for; None if it is not among them.
 
     Others may run at the same time: its id is one of this process's.
     """
     from ipycron.client.registry import registry  # noqa: PLC0415 - as above
 
     prefix = registry.client.make_id().rpartition("-")[0]
-    own = [run for run in task.history if run.id.startswith(f"{prefix}-")]
+    own = [run for run in runs if run.id.startswith(f"{prefix}-")]
     return own[-1] if own else None
-
-
-def _print_output(run: PastRun) -> None:
-    for stream, text in (
-        (sys.stdout, run.output.stdout),
-        (sys.stderr, run.output.stderr),
-        (sys.stderr, run.traceback_text),
-    ):
-        if text:
-            shown = keep_colours(text) if stream.isatty() else text
-            print(
-                shown, end="" if text.endswith("\n") else "\n", file=stream, flush=True
-            )
 
 
 def _explain(error: BaseException | None) -> str | None:

@@ -96,7 +96,7 @@ class Lines:
         self._positions[run.id] = position
         for piece in pieces:
             if piece.missing:
-                self._write(context, "stderr", _describe_missing(piece.missing))
+                self._write(context, "stderr", describe_missing(piece.missing))
             if piece.data:
                 self._write(context, piece.kind, piece.data)
 
@@ -143,5 +143,6 @@ def _get_binary(stream: str) -> IO[bytes]:
     return sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
 
 
-def _describe_missing(count: int) -> bytes:
+def describe_missing(count: int) -> bytes:
+    """Return the line that says how many bytes of output were dropped."""
     return f"[{count} bytes were left out: too much at once]\n".encode()

@@ -107,6 +107,51 @@ def test_task_is_shown(kept):
     assert "Did you mean 'nightly'? Tasks: nightly, weekly report." in error
 
 
+def test_output_of_a_run_comes_as_it_is_written(service, jobs, tmp_path):
+    """Its first line is there while it goes on; bytes are passed on as they are."""
+    go_on = tmp_path / "go on"
+    job = jobs(
+        "import os, sys, time\n"
+        "os.write(1, b'first \\xff\\n')\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.05)\n"
+        "os.write(2, b'last'); sys.exit(3)\n"
+    )
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(job, "slow", NIGHTLY))
+    client.close()
+    with subprocess.Popen(
+        [*COMMAND, "run", "slow"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **service.env},
+    ) as command:
+        assert command.stdout.readline() == b"first \xff\n"
+        assert command.poll() is None
+        go_on.touch()
+        out, error = command.communicate(timeout=80)
+    assert out == b""
+    assert error.startswith(b"last")
+    assert b"SystemExit" in error
+    assert command.returncode == 1
+
+
+def test_output_of_another_run_is_not_shown(service, jobs):
+    """The schedule's own runs go on meanwhile."""
+    job = jobs(
+        "import time\n"
+        "def task(context):\n"
+        "    print(context.execution.reason)\n"
+        "    if context.execution.reason == 'invoked': time.sleep(2.5)\n"
+    )
+    service.start()
+    client = service.attach()
+    task_id = client.declare(declare_file(job, "busy", "* * * * * *"))
+    client.wait_for("execution:finished", task_id)
+    client.close()
+    assert run(service, "run", "busy") == ("invoked\n", "")
+
+
 def test_task_is_run_now(kept):
     """Its output is the command's; the schedule goes on."""
     before = find(kept, "nightly")["next_run"]
