@@ -280,10 +280,10 @@ def _create(
         return make_inert_task(parsed, checked, task_id)
     source = make_source(job, checked)
     check_zone(parsed, source)
+    checked = check_keep(checked, source)
     _check_coordinator(checked)
     _check_pool(checked)
     if checked.keep:
-        checked = check_keep(checked, source)
         reach_service()
     existing = _find_by_name(checked.name)
     if existing is not None:

@@ -256,11 +256,13 @@ def find_service_pid() -> int | None:
 
 
 def check_keep(options: TaskOptions, source: Source) -> TaskOptions:
-    """Return the options of a task that is to be kept; refuse what cannot be.
+    """Return the options of a task; if it is to be kept, refuse what cannot be.
 
     Raises:
         InvalidOption: if something of the task lives in this process.
     """
+    if not options.keep:
+        return options
     if options.name is None:
         raise _refuse(
             "name", None, "a name, with keep=True: a kept task is found by it"
@@ -271,6 +273,9 @@ def check_keep(options: TaskOptions, source: Source) -> TaskOptions:
         advice = "Pass background=True, so that it runs in a worker."
         expected = f"False for a function that runs inline: {_HERE}"
         raise _refuse("keep", True, expected, advice)
+    if options.distributed:
+        expected = "False with keep=True: each machine's service runs its own tasks"
+        raise _refuse("distributed", True, expected)
     for name in ("run_coordinator", "logger"):
         value: Any = getattr(options, name)
         if value is not None:

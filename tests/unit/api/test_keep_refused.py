@@ -36,6 +36,10 @@ def job():
             {"name": "a", "background": True, "logger": logging.getLogger("a")},
             "logger: got <Logger a",
         ),
+        (
+            {"name": "a", "background": True, "distributed": True},
+            "distributed: got True, expected False with keep=True: each machine's",
+        ),
     ],
 )
 def test_option_that_cannot_be_kept_is_refused(options, expected):
