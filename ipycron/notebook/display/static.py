@@ -169,6 +169,8 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
     """
     run, following = find_shown_run(task), task.next_run
     state = format_state(task, now or _NO_DAY)
+    if task.is_kept and task.status != "destroyed":  # as the card says it
+        state = f"{state}, kept"
     if now is not None:
         next_run = format_next(task, now)
     else:
