@@ -78,13 +78,13 @@ def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
 
     second = make_kernel()
     assert second.run(LOAD) == "ipycron keeps 1 task: tick\n"
-    assert re.search(r"tick +(idle|running) \(kept\)", second.run("%cron list"))
+    assert re.search(r"tick +(idle|running), kept", second.run("%cron list"))
     assert "rate 21" in second.run("%cron logs tick")
     assert "42" in second.run("import ipycron; ipycron.get_task('tick').last_run")
     shown = second.run("ipycron.get_task('tick')")
     assert re.search(r"tick +(idle|running), kept", shown)
     second.run("%cron pause tick --note lunch")
-    assert "lunch" in second.run("%cron list")
+    assert "paused (lunch), kept" in second.run("%cron list")
     second.run("%cron resume tick")
     assert re.search("tick: .* finished", second.run("%cron run tick --wait"))
     answer = second.run("%cron destroy --all")

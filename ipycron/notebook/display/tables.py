@@ -45,15 +45,19 @@ class TaskTable:
             describe_row(task, now, is_replaced=newest[task.name] is not task)
             for task in self._tasks
         ]
-        marks = [self._marks.get(task.id) for task in self._tasks]
         states = [
-            f"{row.status} ({mark})" if mark and row.status != "ending" else row.status
-            for row, mark in zip(rows, marks, strict=True)
+            row.status if row.status == "ending" else f"{row.status}{self._mark(task)}"
+            for row, task in zip(rows, self._tasks, strict=True)
         ]
         return [
             (r.name, state, r.schedule, r.next_run, r.last_run, r.history)
             for r, state in zip(rows, states, strict=True)
         ]
+
+    def _mark(self, task: Task) -> str:
+        mark = self._marks.get(task.id)
+        kept = ", kept" if task.is_kept else ""
+        return f"{kept} ({mark})" if mark else kept
 
     def __repr__(self) -> str:
         return write_text_table((_HEADS, *self._get_rows()), room=find_room())

@@ -56,7 +56,6 @@ MARKS = {
 }
 """Notes on such tasks where tasks are listed."""
 FOREIGN = "of no cell of this session"
-KEPT = "kept"
 
 
 class Undeclared(NamedTuple):
@@ -190,7 +189,7 @@ class CellTracker:
         if reason is not None:
             return MARKS[reason]
         if task.is_kept:
-            return KEPT
+            return ""
         run = self._find_run()
         is_new = run is not None and task.id not in run.before
         return "" if is_new or task.id in self._known else FOREIGN
