@@ -578,10 +578,11 @@ class Keeper:
     def _attach(self, visitor: Visitor) -> None:
         """Send all tasks; from here on the client follows what happens."""
         for kept in self._tasks.values():
-            visitor.send(Known(kept.declaration, read_state(kept), is_initial=True))
+            known = Known(kept.declaration, read_state(kept), is_initial=True)
+            visitor.introduce(known)
             if kept.record is not None:
                 send_outputs(visitor, kept.record)
-        visitor.send(AllKnown())
+        visitor.introduce(AllKnown())
         visitor.is_live = True
 
     def _show(self, kept: KeptTask) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import socket
 import struct
@@ -51,7 +52,8 @@ GREETING_TIMEOUT = 30.0
 CONGESTION_BYTES = 4 * 1024 * 1024
 """Unsent bytes above which a client gets no more output."""
 MAX_BACKLOG_BYTES = 4 * CONGESTION_BYTES
-"""Unsent bytes above which it is disconnected: when it is back, it gets the state."""
+"""Unsent bytes above which it is disconnected: when it is back, it gets the state. What
+it gets when it attaches does not count."""
 WATCH_EVERY = 1.0
 """Seconds between two looks at whether the socket is still there."""
 MAX_ERROR_BYTES = 1 << 20
@@ -76,6 +78,7 @@ class Visitor:
     def __init__(self, server: Server, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self._server = server
+        self._limit: float = MAX_BACKLOG_BYTES
         self.greeting: Greeting | None = None
         self.misfit: ServiceError | None = None
         self.is_live = False
@@ -88,7 +91,7 @@ class Visitor:
     def send(self, message: Message, payload: Payload | None = None) -> None:
         """Send a message, or less of it to a client that does not keep up."""
         backlog = self.channel.backlog
-        if backlog > MAX_BACKLOG_BYTES:
+        if backlog > self._limit:
             self._server.disconnected += 1
             _log.warning("%s reads too slowly: it was disconnected", self)
             self.close()
@@ -97,6 +100,10 @@ class Visitor:
             self._server.dropped += 0 if payload is None else payload.size
             return
         self.channel.send(message, payload)
+
+    def introduce(self, message: Message) -> None:
+        """Send what a client gets when it attaches: many messages in one write."""
+        self.channel.send_within(0, message)
 
     def answer(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         """Reply when `work` is done, with its error if it fails."""
@@ -147,7 +154,10 @@ class Visitor:
             # status and for the end, but gets no tasks, which it might misread.
             self.misfit = error
             return
+        # Whoever has just come has not been slow, however much it has to read first.
+        self._limit = math.inf
         self._server.attach(self)
+        self._limit = MAX_BACKLOG_BYTES + self.channel.backlog
 
     def _lose(self, error: ProtocolError | None) -> None:
         if error is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from kept_service import PATIENCE, ServiceOfTest, declare_file
+from msgspec.structs import replace
 from polling import eventually, pause
 
 import ipycron
@@ -28,6 +29,7 @@ from ipycron.process.service.protocol import (
 )
 from ipycron.process.wire.channel import BlockingChannel
 from ipycron.process.wire.protocol import Execute
+from ipycron.service.server import MAX_BACKLOG_BYTES
 
 
 @contextlib.contextmanager
@@ -112,6 +114,28 @@ def test_slow_reader_loses_output_then_its_connection(service, tmp_path):
         assert time.monotonic() < deadline
     assert client.wait_for("execution:finished", task_id).is_ok
     assert slow.greeting.pid == service.pid
+
+
+def test_client_with_much_to_read_is_not_slow(service, slots):
+    """It gets more than the backlog of a slow client may be, and what happens then."""
+    service.start()
+    client = service.attach()
+    for number in range(2 * MAX_BACKLOG_BYTES >> 20):
+        plain = declare_file(slots.job, f"task-{number}", is_started=False)
+        job = replace(plain.register.job, args=(b"x" * (1 << 20),))
+        client.declare(replace(plain, register=replace(plain.register, job=job)))
+    task_id = client.declare(declare_file(slots.job, "report"))
+    with connect(service) as sock:
+        channel = BlockingChannel(sock, FromService)
+        channel.send(make_greeting(ipycron.__version__))
+        for _ in range(3):  # it does not read yet
+            client.wait_for("execution:finished", task_id)
+        kinds = [type(channel.receive().message).__name__]
+        while kinds[-1] != "Noticed":
+            kinds.append(type(channel.receive().message).__name__)
+    tasks = len(client.tasks)
+    assert kinds == ["Greeting", *["Known"] * tasks, "AllKnown", "Noticed"]
+    assert not client.status().disconnected
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced by a file", "by a folder"])
