@@ -22,6 +22,9 @@ from ipycron.scheduling.policy import Policy
 
 if TYPE_CHECKING:
     from ipycron.client.record import TaskClient
+    from ipycron.cron.trigger import Trigger
+
+_POLICY_NAMES = tuple(field.name for field in fields(Policy))
 
 
 def describe_task(
@@ -77,11 +80,12 @@ def restore_task(
         payload=Payload() if payload is None else payload,
         label=declaration.label or register.name,
     )
+    trigger = make_trigger(register.trigger)
     task = TaskRecord(
         client,
-        make_trigger(register.trigger),
+        trigger,
         source,
-        _restore_options(declaration, keep=keep),
+        _restore_options(declaration, trigger, keep=keep),
         task_id=register.task_id,
         setting=register.setting,
     )
@@ -91,16 +95,18 @@ def restore_task(
     return task
 
 
-def _restore_options(declaration: Declaration, *, keep: bool) -> TaskOptions:
+def _restore_options(
+    declaration: Declaration, trigger: Trigger, *, keep: bool
+) -> TaskOptions:
     """Return the options; what only the declaring process knew is not among them."""
     register = declaration.register
-    policy = {f.name: getattr(register.policy, f.name) for f in fields(Policy)}
+    policy = {name: getattr(register.policy, name) for name in _POLICY_NAMES}
     job = register.job
     args = job.args if isinstance(job, FileJob) else ()
     given: dict[str, Any] = {
         **policy,
         "name": register.name,
-        "timezone": make_trigger(register.trigger).timezone,
+        "timezone": trigger.timezone,
         "day_or": declaration.day_or,
         "suppress_missed_warning": declaration.suppress_missed_warning,
         "execute_timeout": declaration.execute_timeout,

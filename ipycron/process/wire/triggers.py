@@ -9,6 +9,8 @@ import msgspec
 from ipycron.process.wire.zones import Zone, describe_zone, make_zone
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from ipycron.cron.trigger import Trigger
 
 
@@ -102,18 +104,25 @@ def _describe_part(trigger: Trigger) -> PlainPart:
 
 def make_trigger(plain: PlainTrigger) -> Trigger:
     """Return the trigger that `describe_trigger` described."""
-    from ipycron.cron import CronExpression  # noqa: PLC0415 - as above
-    from ipycron.triggers.instants import Instants  # noqa: PLC0415
+    zone = make_zone(plain.zone)
+    if isinstance(plain, PlainCron):  # most are: nothing else is imported for them
+        from ipycron.cron import CronExpression  # noqa: PLC0415 - as above
+
+        return CronExpression(
+            plain.text, zone, day_or=plain.day_or, hash_id=plain.hash_id
+        )
+    return _make_other(plain, zone)
+
+
+def _make_other(
+    plain: PlainInterval | PlainRule | PlainInstants | PlainUnion, zone: tzinfo
+) -> Trigger:
+    from ipycron.triggers.instants import Instants  # noqa: PLC0415 - as above
     from ipycron.triggers.interval import Interval  # noqa: PLC0415
     from ipycron.triggers.rule import Rule  # noqa: PLC0415
     from ipycron.triggers.union import AnyOf  # noqa: PLC0415
 
-    zone = make_zone(plain.zone)
     match plain:
-        case PlainCron():
-            return CronExpression(
-                plain.text, zone, day_or=plain.day_or, hash_id=plain.hash_id
-            )
         case PlainInterval():
             return Interval.make(
                 plain.seconds,
