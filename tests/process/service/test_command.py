@@ -311,7 +311,7 @@ def test_large_log_is_set_aside(service, when):
         process.terminate()
         assert process.wait(PATIENCE) == 0
     assert older.stat().st_size >= MAX_LOG_BYTES
-    assert "it ends" in log.read_text()
+    assert "ended" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
 
 
