@@ -159,7 +159,7 @@ class ClientHistory:
         """
         life, now = self._lives.get(task.id), task.client.clock.now()
         # Not before there is a task to look for.
-        from ipycron.runlog.lives import find_last_lives  # noqa: PLC0415
+        from ipycron.runlog.lives import find_last_lives, find_since  # noqa: PLC0415
 
         try:
             path = (self.settings or find_settings()).file
@@ -181,10 +181,11 @@ class ClientHistory:
             return None
         if not is_ours or last.end in ("stopped", "destroyed"):
             return None
+        since = find_since(lives, catches_up=task.options.gaps.mode != "none")
         return Outage(
-            since=last.since,
+            since=since,
             # Every slot that has run by its end has a row.
-            until=min(now, max(last.since, last.ended_at or last.since)),
+            until=min(now, max(since, last.ended_at or since)),
             is_clean=last.end == "shutdown",
         )
 

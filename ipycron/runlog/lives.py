@@ -86,6 +86,33 @@ def find_last_lives(
     return [_make_life(*row) for row in rows]
 
 
+def find_since(lives: list[LastLife], *, catches_up: bool) -> float:
+    """Return the instant after which a task's slots are not settled, Unix seconds.
+
+    That is the newest slot that has a row. A life that was killed before any of its
+    slots had one may have owed those since the life before it, and still owes them.
+
+    Args:
+        lives: of one task, the newest first; at least one.
+        catches_up: whether slots after a clean end are owed, too.
+    """
+    last, since = lives[0], lives[0].since
+    for life in lives:
+        if life is not last and not _goes_on(life, last, catches_up=catches_up):
+            break
+        since = life.since
+        if life.last_slot is not None:
+            break
+    return since
+
+
+def _goes_on(life: LastLife, last: LastLife, *, catches_up: bool) -> bool:
+    """Return whether what an earlier life has left open was left to the last one."""
+    if life.schedule != last.schedule or life.is_alive:
+        return False
+    return life.end is None or (life.end == "shutdown" and catches_up)
+
+
 class KnownLife(msgspec.Struct, frozen=True, kw_only=True):
     """A life of a task's name, as anybody may ask for it; instants are Unix seconds.
 

@@ -10,7 +10,7 @@ import pytest
 from history_rows import BEGAN, make_run, make_task
 
 from ipycron.errors import HistoryError
-from ipycron.runlog.lives import LastLife, find_last_lives, find_life
+from ipycron.runlog.lives import LastLife, find_last_lives, find_life, find_since
 from ipycron.runlog.rows import TaskEnd
 from ipycron.runlog.store import Store
 
@@ -44,6 +44,40 @@ def find_last_life(path, name, origin, **given):
     """Return the newest life, or None."""
     lives = find_last_lives(path, name, origin, **given)
     return lives[0] if lives else None
+
+
+def make_life(declared_at, last_slot=None, **said):
+    """Return a life that has ended by itself."""
+    facts = {"declared_at": declared_at, "last_slot": last_slot, "is_alive": False}
+    return msgspec.structs.replace(ALIVE, **{**facts, **said})
+
+
+@pytest.mark.parametrize(
+    ("lives", "since"),
+    [
+        ([make_life(10.0)], 10.0),
+        ([make_life(10.0, 60.0)], 60.0),
+        ([make_life(100.0, 90.0)], 100.0),  # it caught up on an older slot
+        ([make_life(100.0), make_life(10.0, 60.0)], 60.0),
+        ([make_life(100.0, 120.0), make_life(10.0, 60.0)], 120.0),
+        ([make_life(200.0), make_life(100.0), make_life(10.0, 60.0)], 60.0),
+        ([make_life(100.0), make_life(10.0)], 10.0),
+        ([make_life(100.0), make_life(10.0, 60.0, schedule="other")], 100.0),
+        ([make_life(100.0), make_life(10.0, 60.0, is_alive=True)], 100.0),
+        ([make_life(100.0), make_life(10.0, 60.0, end="stopped")], 100.0),
+        ([make_life(100.0), make_life(10.0, 60.0, end="destroyed")], 100.0),
+        ([make_life(100.0), make_life(10.0, 60.0, end="shutdown")], 100.0),
+    ],
+)
+def test_life_that_was_killed_at_once_passes_on_what_it_owed(lives, since):
+    """Until one of its slots has a row, nothing that was due before it is settled."""
+    assert find_since(lives, catches_up=False) == since
+
+
+def test_slots_after_a_clean_end_are_passed_on_where_they_are_caught_up_on():
+    """They are owed then (C1)."""
+    lives = [make_life(100.0), make_life(10.0, 60.0, end="shutdown")]
+    assert find_since(lives, catches_up=True) == 60.0
 
 
 def test_task_has_no_last_life_when_it_is_declared_first(path):
