@@ -165,7 +165,7 @@ class Keeper:
         self._store_error = ""
         self._is_ending = False
         self._is_handed_over = False
-        # By name, as it was when tasks were started last: of earlier services' runs.
+        # By name, of tasks that were not started yet: what earlier services have begun.
         self._begun: dict[str, list[Begun]] = {}
         self._life = uuid.uuid4().hex[:8]
         self._server = Server(
@@ -278,7 +278,7 @@ class Keeper:
             record = kept.record
             assert record is not None
             try:
-                await self._start(record)
+                await self._start(record, self._begun.pop(record.name, []))
             except StartRevoked:
                 pass
             except Exception as error:  # noqa: BLE001 - border: one task
@@ -290,10 +290,14 @@ class Keeper:
         _log.error("task %r did not start: %s", kept.name, kept.error)
         self._show(kept)
 
-    async def _start(self, record: TaskRecord) -> None:
-        """Start a task, with what an earlier life of it owes (C1)."""
+    async def _start(self, record: TaskRecord, begun: list[Begun]) -> None:
+        """Start a task, with what an earlier life of it owes (C1).
+
+        Args:
+            record: the task.
+            begun: what is noted of the slots of its name.
+        """
         self._client.history.begin(record)
-        begun = self._begun.get(record.name, [])
         find = partial(self._find_outage, record, begun)
         outage = await self._loop.run_in_executor(None, find)
         if outage is not None and not record.is_over:
@@ -424,8 +428,8 @@ class Keeper:
             old.is_replaced = True
             record.replaces = old.record.id
         if declaration.is_started:
-            self._begun = await self._run(self._read_begun)
-            await self._start(record)
+            begun = await self._run(self._read_begun)
+            await self._start(record, begun.get(record.name, []))
         state = KeptState(
             is_started=declaration.is_started,
             pause=declaration.register.pause,
