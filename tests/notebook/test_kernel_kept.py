@@ -1,16 +1,20 @@
 """Kept cells in real kernels: declared in one, killed, found in another."""
 
+import contextlib
+import random
 import re
 from pathlib import Path
 
 import pytest
 from kept_service import ServiceOfTest
 from kernel import Kernel
-from polling import eventually
+from lengths import choose
+from polling import eventually, pause
 
 import ipycron
 from ipycron.api.kept import ServiceAccess
 from ipycron.client.registry import registry
+from ipycron.errors import TaskDestroyed
 
 SECONDS = 60.0
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -94,6 +98,33 @@ def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
     assert read_missed("tick") == []
     third = make_kernel()
     assert third.run(LOAD) == ""
+
+
+def run_kept():
+    """Return what the one kept task returns; None if it has just been replaced."""
+    (task,) = ipycron.get_tasks().values()
+    with contextlib.suppress(TaskDestroyed):
+        return task.execute().result(SECONDS)
+    return None
+
+
+@pytest.mark.usefixtures("service")
+def test_kernel_that_restarts_while_it_declares_leaves_one_whole_task(make_kernel):
+    """K6: the old one or the new one; another kernel finds it, and it runs."""
+    draw = random.Random(13)
+    kernel = make_kernel()
+    kernel.run(LOAD)
+    kernel.run("rate = 1")
+    kernel.run(CELL)
+    for rate in range(2, choose(4, 30)):
+        kernel.run(f"rate = {rate}")
+        kernel.begin(CELL)
+        pause(draw.uniform(0, 0.5))
+        kernel.restart(now=True)
+        kernel.run(LOAD)
+        assert eventually(run_kept, "a run", SECONDS) in range(2, 2 * rate + 2, 2)
+    kernel.run("%cron destroy tick")
+    eventually(lambda: not ipycron.get_tasks(), "it is gone", SECONDS)
 
 
 def test_notebook_does_what_it_says_when_executed(service, execute):
