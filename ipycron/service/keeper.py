@@ -454,9 +454,14 @@ class Keeper:
     ) -> None:
         """Have the old task go on, if the new one cannot be loaded or kept."""
         if old is not None and old.record is not None:
-            if old.state.is_started and not old.record.is_started:
+            # The new one may have taken over already, and could only not be stored.
+            if old.state.is_started and (
+                record.is_started or not old.record.is_started
+            ):
                 old.record.replaces = record.id
                 try:
+                    # It is about to stop; a start meanwhile would change nothing.
+                    await ended(old.record.control("stop"))
                     await ended(old.record.control("start"))
                 except Exception as failure:  # noqa: BLE001 - border: one task
                     self._fail(old, failure)
