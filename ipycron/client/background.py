@@ -13,7 +13,7 @@ import msgspec
 from ipycron.client.connection import Connection
 from ipycron.client.elections import SupervisorElections
 from ipycron.client.executions import wrap_result
-from ipycron.client.notices import read_notice
+from ipycron.client.notices import read_attempt, read_notice
 from ipycron.client.places import SharedPlaces
 from ipycron.client.recovery import Controls, Resumptions
 from ipycron.client.registration import make_registration, make_reschedule
@@ -57,7 +57,7 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.worker.logs import rebuild_record
 from ipycron.scheduling.backoff import RefusalLog, find_backoff
 from ipycron.scheduling.clock import SystemClock
-from ipycron.scheduling.events import AttemptBegan, Event, Outcome
+from ipycron.scheduling.events import Event, Outcome
 
 if TYPE_CHECKING:
     import logging
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.protocol import AskPlace
     from ipycron.runlog.settings import HistorySettings
-    from ipycron.scheduling.events import Notice, Pause
+    from ipycron.scheduling.events import AttemptBegan, Notice, Pause
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import CatchUp
     from ipycron.scheduling.ports import Elector
@@ -541,13 +541,7 @@ class BackgroundTasks:
         if isinstance(message, Noticed):
             self._handle_notice(message, payload)
             return
-        self._owner.handle_attempt(
-            AttemptBegan(
-                task_id=message.task_id,
-                status=message.status,
-                execution=message.execution,
-            )
-        )
+        self._owner.handle_attempt(read_attempt(message))
 
     def _handle_notice(self, message: Noticed, payload: Payload) -> None:
         if message.is_ok:

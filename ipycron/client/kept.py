@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipycron.client.declaration import restore_task
-from ipycron.client.notices import read_notice
+from ipycron.client.notices import read_attempt, read_notice
 from ipycron.client.record import TaskClient
 from ipycron.errors import ServiceError, ServiceLost, StartError
 from ipycron.process.service.attach import ServiceLink, connect
@@ -24,6 +24,7 @@ from ipycron.process.service.protocol import (
 from ipycron.process.wire.outcome import decode_error
 from ipycron.process.wire.payload import unpack_data
 from ipycron.process.wire.protocol import (
+    Continued,
     Control,
     Displayed,
     Execute,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from ipycron.process.service.protocol import Declaration, Greeting, TaskState
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.payload import Payload
-    from ipycron.scheduling.events import Pause
+    from ipycron.scheduling.events import AttemptBegan, Pause
     from ipycron.scheduling.policy import CatchUp
 
 PATIENCE = 5.0
@@ -81,6 +82,8 @@ class KeptClient(TaskClient, Protocol):
         """Count a kept task among the client's; one that is there has changed."""
 
     def handle_notice(self, notice: Notice) -> None: ...  # noqa: D102
+
+    def handle_attempt(self, began: AttemptBegan) -> None: ...  # noqa: D102
 
     def handle_refusal(  # noqa: D102
         self, task_id: str, execution_id: str, error: BaseException
@@ -242,6 +245,9 @@ class KeptTasks:
         message = frame.message
         if isinstance(message, Noticed):
             self._handle_notice(message, frame.payload)
+        elif isinstance(message, Continued):
+            if message.task_id in self._tasks:
+                self._client.handle_attempt(read_attempt(message))
         elif isinstance(message, Streamed | Displayed):
             if not frame.is_short:
                 self._client.handle_output(message, frame.payload)

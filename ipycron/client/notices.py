@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipycron.process.wire.printable import show_controls
-from ipycron.scheduling.events import Notice, Outcome
+from ipycron.scheduling.events import AttemptBegan, Notice, Outcome
 
 if TYPE_CHECKING:
     from ipycron.process.wire.payload import Payload
-    from ipycron.process.wire.protocol import Noticed
+    from ipycron.process.wire.protocol import Continued, Noticed
+
+
+def read_attempt(message: Continued) -> AttemptBegan:
+    """Return what a message says of an attempt that was queued and has begun."""
+    return AttemptBegan(
+        task_id=message.task_id, status=message.status, execution=message.execution
+    )
 
 
 def read_notice(message: Noticed, payload: Payload) -> Notice:

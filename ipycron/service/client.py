@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Displayed, Streamed
     from ipycron.runlog.begun import Begun
     from ipycron.runlog.rows import TaskRow
-    from ipycron.scheduling.events import Notice
+    from ipycron.scheduling.events import AttemptBegan, Notice
 
 JOBS = "ipycron.service.jobs"
 """The logger for what jobs log."""
@@ -42,6 +42,9 @@ class Observer(Protocol):
 
     def see_notice(self, notice: Notice) -> None:
         """Pass an event on."""
+
+    def see_attempt(self, began: AttemptBegan) -> None:
+        """Pass on that a queued attempt has begun."""
 
     def see_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Pass on what a run has written or displayed."""
@@ -90,6 +93,12 @@ class ServiceClient(Client):
         super().handle_notice(notice)
         if self.observer is not None:
             self.observer.see_notice(notice)
+
+    def handle_attempt(self, began: AttemptBegan) -> None:
+        """Show that a queued attempt has begun, then report it."""
+        super().handle_attempt(began)
+        if self.observer is not None:
+            self.observer.see_attempt(began)
 
     def handle_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Add to the output of a run, then report it."""

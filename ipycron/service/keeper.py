@@ -44,6 +44,7 @@ from ipycron.process.wire.notices import describe_notice
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.payload import Payload, pack_data
 from ipycron.process.wire.protocol import (
+    Continued,
     Control,
     Displayed,
     Execute,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.channel import Frame
     from ipycron.process.wire.protocol import Message
     from ipycron.runlog.begun import Begun
+    from ipycron.scheduling.events import AttemptBegan
     from ipycron.scheduling.plan import Outage
     from ipycron.scheduling.policy import Policy
     from ipycron.service.client import ServiceClient
@@ -665,6 +667,13 @@ class Keeper:
         if state != kept.state:
             kept.state = self._dirty[record.id] = state
             self._save_soon()
+
+    def see_attempt(self, began: AttemptBegan) -> None:
+        """Pass on that a queued attempt has begun."""
+        if began.task_id in self._tasks:
+            self._server.broadcast(
+                Continued(began.task_id, began.status, began.execution)
+            )
 
     def see_output(self, message: Streamed | Displayed, payload: Payload) -> None:
         """Pass on what a run has written or displayed."""

@@ -10,7 +10,7 @@ edge                  messages
 ====================  =========================================================
 client → service      Greeting Declare Control Pausing Execute Rescheduling
                       SetPool FlushHistory AskStatus Drain Shutdown Ping
-service → client      Greeting Known AllKnown Reply Refused Noticed Streamed
+service → client      Greeting Known AllKnown Reply Refused Noticed Continued Streamed
                       Displayed Logged StatusReport Going Pong
 ====================  =========================================================
 
@@ -31,6 +31,7 @@ import msgspec
 
 from ipycron.errors import ServiceError
 from ipycron.process.wire.protocol import (
+    Continued,
     Control,
     Displayed,
     Execute,
@@ -281,6 +282,7 @@ FromService = (
     | Reply
     | Refused
     | Noticed
+    | Continued
     | Streamed
     | Displayed
     | Logged

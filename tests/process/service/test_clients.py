@@ -76,6 +76,12 @@ def keep(job=add, *, name="sum", when=NEVER, **options):
     return ipycron.schedule(when, job, name=name, keep=True, **given)
 
 
+def wait_for(folder, name):
+    """Return when a file is there."""
+    while not (folder / name).exists():
+        pause(0.01)
+
+
 def run(code, *words, env=None):
     """Start a Python program; return its process."""
     return subprocess.Popen(
@@ -280,6 +286,34 @@ def test_two_processes_see_the_same_task(service):
     assert "42 True" in lines
     assert "task:destroyed" in lines
     assert not ipycron.get_tasks()
+
+
+def test_attempt_that_waits_for_a_place_is_seen_as_queued(service, tmp_path):
+    """O2: by every client; then it goes on."""
+
+    def fetch(ctx):
+        wait_for(tmp_path, "first" if ctx.attempt == 1 else "last")
+        return 1 // (ctx.attempt - 1)
+
+    ipycron.set_pool("due", 1)
+    keep(wait_for, name="holder", args=[tmp_path, "held"], pool="due")
+    retry = ipycron.Retry(1, delay=0.01, jitter=0)
+    task = keep(fetch, name="due", pool="due", retry=retry)
+    call = task.execute()
+    eventually(lambda: task.running, "the first attempt")
+    (run,) = task.running
+    holder = ipycron.get_task("holder")
+    held = holder.execute()
+    eventually(lambda: holder.queued, "who has the place next waits")
+    (tmp_path / "first").touch()
+    eventually(lambda: task.queued == (run,) and run.attempt == 2, "it waits")
+    assert (task.status, task.running) == ("idle", ())
+    (tmp_path / "held").touch()
+    eventually(lambda: task.running == (run,), "it goes on")
+    assert (task.status, task.queued) == ("running", ())
+    (tmp_path / "last").touch()
+    assert call.result(SECONDS) == 1
+    held.result(SECONDS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
