@@ -27,10 +27,11 @@ def pytest_configure(config):
     config.pluginmanager.register(Scoreboard())
     config.pluginmanager.register(evidence)
     os.environ[SESSION] = uuid.uuid4().hex
-    # Not into the history of whoever runs the tests.
-    folder = tempfile.mkdtemp(prefix="ipycron-history-")
+    # Not into the history of whoever runs the tests, nor with the tasks that they keep.
+    folder = tempfile.mkdtemp(prefix="ipycron-tests-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     os.environ["IPYCRON_HISTORY"] = f"{folder}/history.sqlite"
+    os.environ["IPYCRON_SERVICE_DIR"] = f"{folder}/service"
     # A shell that starts us in the background has us ignore SIGINT; loops that borrow
     # it put the default back.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -60,7 +60,8 @@ class ServiceAccess:
     def look(self, *, is_needed: bool = False) -> None:
         """Attach to the service if it runs and that was not done yet; else do nothing.
 
-        What goes wrong is logged once: the caller asks for tasks of all kinds.
+        What goes wrong is logged once: the caller asks for tasks of all kinds. Where no
+        service can be, there is none.
 
         Args:
             is_needed: look even if one has just been in vain.
@@ -70,6 +71,8 @@ class ServiceAccess:
         if is_early or _is_attached() or not _may_attach():
             return
         self._next_look = now + LOOK_EVERY
+        if not self._has_places():
+            return
         try:
             if self._attach(LOOK_TIMEOUT):
                 self._next_look = 0.0  # if this process leaves it, it looks again
@@ -81,10 +84,9 @@ class ServiceAccess:
         """Return whether a service seems to run, as cheaply as possible."""
         from ipycron.process.service.paths import find_socket  # noqa: PLC0415
 
-        try:
-            return _may_attach() and find_socket(self._find_places()) is not None
-        except ServiceError:
+        if not _may_attach() or not self._has_places():
             return False
+        return find_socket(self._find_places()) is not None
 
     def reach(self, *, starts: bool) -> None:
         """Attach to the service, if that was not done yet.
@@ -107,6 +109,13 @@ class ServiceAccess:
         start_service(self._find_places())
         if not self._attach(ANSWER_TIMEOUT):
             raise ServiceError(reason="it ended as soon as it was started")
+
+    def _has_places(self) -> bool:
+        try:
+            self._find_places()
+        except ServiceError:
+            return False
+        return True
 
     def _find_places(self) -> Places:
         # Not before it is needed: platformdirs takes 3 ms.

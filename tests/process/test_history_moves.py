@@ -165,7 +165,7 @@ def keeper(paths, told, monkeypatch):
     monkeypatch.setattr(keeper_module, "REDIRECT_TIMEOUT", SECONDS)
     keeper = HistoryKeeper(told.append)
     keeper.use(make_settings(paths[0], keep_days=1e6))
-    keeper.recorder.declare(make_task(key="life", name="report"))
+    keeper.recorder.declare(make_task(key="life", task_id="life", name="report"))
     yield keeper
     keeper.close(SECONDS)
 

@@ -85,7 +85,7 @@ class Books:
             new_id=lambda: f"r{next(ids)}",
         )
         self.scheduler.set_pool("gpu", 1)
-        self.recorder.declare(make_task(LIFE))
+        self.recorder.declare(make_task(LIFE, task_id=LIFE))
         self.scheduler.add(LIFE, name=LIFE, schedule=Every(EVERY), policy=policy)
         self.changes = []
         self.pending = Pending()

@@ -14,6 +14,8 @@ import sys
 
 def may_have_service() -> bool:
     """Return False if there is no service and never was one for this user."""
+    if not hasattr(os, "getuid"):
+        return False  # Windows: no background task runs there
     given = os.environ.get("IPYCRON_SERVICE_DIR")
     if given:
         return os.path.isdir(given)
