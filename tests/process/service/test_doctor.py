@@ -39,7 +39,7 @@ def examine(service, *, code=None, **variables):
         text=True,
         timeout=80,
         check=False,
-        env={**os.environ, **service.env, **variables},
+        env={**os.environ, "PYTHONFAULTHANDLER": "1", **service.env, **variables},
     )
     assert done.stderr == ""
     assert code in (None, done.returncode), done.stdout
