@@ -642,6 +642,22 @@ def kept(server, browser):
 
 
 @pytest.fixture
+def open_notebook(server, browser):
+    """Open notebooks for one test in JupyterLab, each with a kernel of its own."""
+    opened = []
+
+    def open_():
+        opened.append(Notebook(server, browser, "lab"))
+        opened[-1].open()
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.close()
+    assert [error for each in opened for error in each.errors] == []
+
+
+@pytest.fixture
 def own_notebook(request, kept):
     """A notebook for one test, whose kernel it may end; in JupyterLab by default."""
     app = getattr(request, "param", "lab")

@@ -26,6 +26,7 @@ class StatusMark {
     setIcon(this.holder, status);
     setText(this.word, describeStatus(task, status));
     setAttribute(this.el, "data-status", status);
+    setAttribute(this.el, "data-place", task.place);
     setAttribute(this.el, "title", describePause(task, now));
     setText(this.queued, task.queued && status !== "queued" ? `${task.queued} queued` : "");
     this.queued.hidden = !this.queued.firstChild;
