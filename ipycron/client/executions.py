@@ -20,7 +20,7 @@ from ipycron.runlog.recorder import identify_slot, judge_slot
 from ipycron.scheduling.events import Event, to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime, tzinfo
 
     from ipycron.runlog.rows import RunOutcome
@@ -398,6 +398,18 @@ class PastSlot(msgspec.Struct, frozen=True, gc=False):
     summary: str
 
 
+COUNTED = (
+    "finished",
+    "failed",
+    "stopped",
+    "replaced",
+    "cancelled",
+    "missed",
+    "skipped",
+)
+"""What a history counts; see `History`."""
+
+
 class History:
     """The last runs of one task. Written on the client's loop, read in any thread.
 
@@ -412,17 +424,15 @@ class History:
             pause, or for a newer slot.
     """
 
-    __slots__ = (
-        "_runs",
-        "_slots",
-        "cancelled",
-        "failed",
-        "finished",
-        "missed",
-        "replaced",
-        "skipped",
-        "stopped",
-    )
+    __slots__ = ("_runs", "_slots", *COUNTED)
+
+    finished: int
+    failed: int
+    stopped: int
+    replaced: int
+    cancelled: int
+    missed: int
+    skipped: int
 
     def __init__(self) -> None:
         # Replaced, never mutated: a reader has a snapshot.
@@ -456,6 +466,18 @@ class History:
     def count_finished(self, count: int) -> None:
         """Count runs that returned and are not remembered."""
         self.finished += count
+
+    def read_counts(self) -> dict[str, int]:
+        """Return what has been counted, by attribute."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def raise_counts(self, counts: Mapping[str, int]) -> None:
+        """Count what another process has counted, and this one has not.
+
+        A service that was started again has counted less than its clients.
+        """
+        for name in COUNTED:
+            setattr(self, name, max(getattr(self, name), counts.get(name, 0)))
 
     def _trim(self) -> None:
         """Forget the oldest runs while the output of all together is too large."""

@@ -219,6 +219,7 @@ class ObservedState:
         for past in state.runs:
             if self.history.find(past.execution.id) is None:
                 self._add_past(past)
+        self.history.raise_counts(state.counts)
 
     def _list_runs(
         self,

@@ -763,6 +763,7 @@ def read_state(kept: KeptTask) -> TaskState:
             )
             for run in runs
         ),
+        counts=observed.history.read_counts(),
     )
 
 

@@ -142,6 +142,8 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
             task is stopped.
         runs: those that have ended since the service was started, oldest first, at
             most 20.
+        counts: all runs and slots since then, by what became of them; see `COUNTED`
+            of `ipycron.client.executions`.
     """
 
     status: Status = Status.STOPPED
@@ -153,6 +155,7 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     last_end: float | None = None
     start_error: str = ""
     runs: tuple[PastState, ...] = ()
+    counts: dict[str, int] = {}
 
 
 # --- client → service ---------------------------------------------------------------

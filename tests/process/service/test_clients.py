@@ -19,6 +19,7 @@ from polling import eventually, pause
 
 import ipycron
 from ipycron.api.kept import ServiceAccess, attach
+from ipycron.client.executions import MAX_RUNS
 from ipycron.client.registry import registry
 from ipycron.errors import (
     ServiceError,
@@ -382,6 +383,28 @@ def test_history_of_runs_before_comes_with_the_task(service):
     assert len(task.history) == 3
     assert [run.summary for run in task.history] == ["42"] * 3
     assert isinstance(task.last_run.result, ipycron.Unserializable)
+
+
+def test_count_of_runs_before_comes_with_the_task(service, tmp_path):
+    """Also of those that are not remembered; every run after it counts as one."""
+    notes = tmp_path / "notes"
+
+    def fail_every_fifth():
+        with notes.open("a") as file:
+            file.write(".")
+        if notes.stat().st_size % 5 == 0:
+            raise ValueError
+
+    task = keep(fail_every_fifth)
+    for _ in range(MAX_RUNS + 5):
+        task.execute().exception(SECONDS)
+    for _ in range(2):  # attaching again counts nothing twice
+        leave()
+        history = ipycron.get_task("sum").history
+        assert len(history) == MAX_RUNS
+        assert (history.finished, history.failed) == (20, 5)
+    ipycron.get_task("sum").execute().exception(SECONDS)
+    assert ipycron.get_task("sum").history.total == MAX_RUNS + 6
 
 
 def test_history_has_the_row_of_a_run_that_has_just_ended(service):
