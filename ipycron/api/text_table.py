@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.client.executions import History, PastRun
 
-_HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
+_HEADS = ("name", "status", "schedule", "next run", "last run", "past runs")
 _WIDEST = 60  # characters of a cell in a text table
 _LONGEST = 200  # characters of a text that are looked at for a cell
 _NARROWEST = 12  # to which cells are cut for a terminal's sake

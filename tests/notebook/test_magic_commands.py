@@ -38,7 +38,7 @@ def test_list_says_so_when_there_is_nothing(session):
 
 
 def test_list_shows_each_task_in_a_row(session, report):
-    """Name, status, schedule with its words, next run, last run, runs kept."""
+    """Name, status, schedule with its words, next run, last run, past runs."""
     session.run("%cron run report --wait")
     head, row = session.run("%cron").splitlines()
     assert head.split("  ")[0] == "name"
@@ -53,17 +53,17 @@ def test_list_shows_each_task_in_a_row(session, report):
 
 def test_list_and_show_say_how_many_runs_they_leave_out(session, report):
     """The last twenty are remembered, all are counted, as on the card."""
-    assert "runs kept  " not in session.run("%cron show report")
+    assert "past runs  " not in session.run("%cron show report")
     for _ in range(22):
         report.execute().result(DEADLINE)
     # What the last runs have printed may come between.
     shown = session.run("%cron").splitlines()
     head, row = [line for line in shown if line != "hello"]
-    assert head.endswith("  runs kept")
+    assert head.endswith("  past runs")
     assert row.endswith("  20 of 22")
-    assert "runs kept 20 of 22" in session.run("%cron show report").splitlines()
+    assert "past runs 20 of 22" in session.run("%cron show report").splitlines()
     bundle = session.shell.display_formatter.format(report)[0]
-    assert re.search(r"runs kept</td><td[^>]*>20 of 22<", bundle["text/html"])
+    assert re.search(r"past runs</td><td[^>]*>20 of 22<", bundle["text/html"])
 
 
 def test_list_tells_what_fails_and_how_many_run(session):

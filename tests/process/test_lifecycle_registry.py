@@ -46,7 +46,7 @@ def test_tasks_are_printed_as_a_table(house):
         "schedule",
         "next run",
         "last run",
-        "runs kept",
+        "past runs",
     ]
     cells = [re.split("  +", row) for row in rows]
     following = f"{report.next_run:%Y-%m-%d %H:%M:%S}"

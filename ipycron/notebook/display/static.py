@@ -181,7 +181,7 @@ def _describe(task: Task, now: datetime | None) -> list[tuple[str, str]]:
         ("schedule", f"{task.pattern}  {format_schedule(task)}"),
         ("next run", next_run),
         ("last run", "" if run is None else _format_run(run, now)),
-        ("runs kept", format_kept(task.history)),
+        ("past runs", format_kept(task.history)),
     ]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipycron.api.task import Task
     from ipycron.cron.trigger import Trigger
 
-_HEADS = ("name", "status", "schedule", "next run", "last run", "runs kept")
+_HEADS = ("name", "status", "schedule", "next run", "last run", "past runs")
 _POOL_HEADS = ("pool", "limit", "running", "queued", "tasks")
 TEXT_STYLE = (
     "text-align:left;max-width:40em;overflow-wrap:break-word;white-space:pre-wrap"
