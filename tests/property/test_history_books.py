@@ -70,7 +70,7 @@ policies = st.builds(
 class Books:
     """One task, what is done to it, and its rows in a file."""
 
-    def __init__(self, folder, policy):
+    def __init__(self, folder, policy, key):
         self.clock = FakeClock(3600)
         self.script = Script()
         self.recorder = Recorder(self.put)
@@ -85,7 +85,7 @@ class Books:
             new_id=lambda: f"r{next(ids)}",
         )
         self.scheduler.set_pool("gpu", 1)
-        self.recorder.declare(make_task(LIFE, task_id=LIFE))
+        self.recorder.declare(make_task(key, task_id=LIFE))
         self.scheduler.add(LIFE, name=LIFE, schedule=Every(EVERY), policy=policy)
         self.changes = []
         self.pending = Pending()
@@ -261,6 +261,8 @@ LONG_PAUSE = [("pause", 0, 6), ("sleep", 4, 6), ("write", 99, 6)]
 
 
 @pytest.mark.timeout(300)
+# A kept task has one id in all of its lives, which have keys of their own.
+@pytest.mark.parametrize("key", [LIFE, f"{LIFE}.1"], ids=["ordinary", "kept"])
 @settings(max_examples=choose(10, 100), deadline=None)
 @given(policies, st.lists(steps, min_size=10, max_size=40))
 @example(Policy(), [*LONG_PAUSE, ("resume", 1, 31)])
@@ -278,9 +280,9 @@ LONG_PAUSE = [("pause", 0, 6), ("sleep", 4, 6), ("write", 99, 6)]
 @example(Policy(), [("sleep", 4, 31), ("correct_and_restart", 1, 31)])
 @example(Policy(), [("sleep", 5, 6), ("correct", 3, 6), ("correct_and_restart", 0, 6)])
 @example(Policy(jitter=25), [("sleep", 4, 6), ("correct", 1, 31)])
-def test_every_slot_of_a_pause_has_one_row(policy, story):
+def test_every_slot_of_a_pause_has_one_row(key, policy, story):
     """Skipped, or caught up on, or missed after all; one by one or in a count."""
     with tempfile.TemporaryDirectory() as folder:
-        books = Books(Path(folder), policy)
+        books = Books(Path(folder), policy, key)
         asyncio.run(books.play(story))
         check(Path(folder) / "history.sqlite", books.expected, books.ahead)

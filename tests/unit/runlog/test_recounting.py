@@ -1,9 +1,11 @@
 """Slots that are to come once more: what did not run has one row, the new one (H1)."""
 
+import msgspec
 import pytest
 from history_rows import BEGAN, make_run, make_task, read, read_counts
 
-from ipycron.runlog.rows import TaskEnd, name_count
+from ipycron.runlog.recorder import Recorder
+from ipycron.runlog.rows import RunOutcome, TaskEnd, name_count
 from ipycron.runlog.store import Store, open_store
 from ipycron.scheduling.plan import Recounted
 from ipycron.testing import Every
@@ -211,3 +213,46 @@ def test_newest_slot_of_a_life_that_ended_in_the_same_batch_is_recounted(store):
     )
     told = read(store, "last_slot, ended_at", table="tasks", order="key")
     assert told == [(BEGAN + 90, BEGAN + 90), (BEGAN + 90, None)]
+
+
+@pytest.mark.parametrize("key", ["life", "life.2"], ids=["ordinary", "kept"])
+def test_recount_of_a_task_reaches_the_rows_of_its_present_life(store, key):
+    """A kept task has one id in all of its lives; other lives' rows stay."""
+    changes = []
+    recorder = Recorder(changes.append)
+    recorder.declare(make_task(key, task_id="life"))
+    for number in (1, 10):
+        recorder._put(make_run(number, "missed", task="life"))
+    run = make_run(11, "running", started_at=BEGAN + 660, task="life", id="ran")
+    recorder._put(run)
+    store.apply([make_task("life.1"), make_run(9, "missed", task="life.1"), *changes])
+    del changes[:]
+    recorder.note_pending(make_recount(4))
+    recorder._put(msgspec.structs.replace(run, outcome=RunOutcome.FINISHED))
+    store.apply(changes)
+    assert {change.task_id for change in changes[:1]} == {key}
+    assert read(store, "id, slot, task", order="id") == [
+        ("ran", None, key),
+        ("run-1", BEGAN + 60, key),
+        ("run-9", BEGAN + 540, "life.1"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["earlier", "life.1"], ids=["ordinary", "kept"])
+def test_recount_of_an_earlier_life_reaches_its_rows(store, key):
+    """As when a task starts and the clock was ahead in its last life."""
+    changes = []
+    recorder = Recorder(changes.append)
+    recorder.declare(make_task("life.2", task_id="life"))
+    store.apply([make_task(key), make_run(1, task=key)])
+    store.apply([make_run(9, "missed", task=key)])
+    store.apply([make_run(10, "finished", id="r", task=key, started_at=BEGAN + 600)])
+    recorder.note_recount(msgspec.structs.replace(make_recount(4), task_id=key))
+    recorder._put(make_run(5, "missed", task="life"))
+    store.apply(changes)
+    assert read(store, "id, slot, task", order="id") == [
+        ("r", None, key),
+        ("run-1", BEGAN + 60, key),
+        ("run-5", BEGAN + 300, "life.2"),
+    ]
+    assert read(store, "last_slot", table=f"tasks WHERE key = '{key}'") == [BEGAN + 270]
