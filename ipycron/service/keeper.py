@@ -14,6 +14,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -158,7 +159,8 @@ class Keeper:
         # One thread: the store's calls are made in order, and none blocks the loop.
         self._disk = ThreadPoolExecutor(1, "ipycron-store")
         self._tasks: dict[str, KeptTask] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        # By name; one that nobody holds or waits for is gone.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._callers: dict[str, Visitor] = {}
         self._dirty: dict[str, KeptState] = {}
         self._saving: asyncio.Task[None] | None = None
@@ -373,6 +375,10 @@ class Keeper:
     async def _end(self, timeout: float, is_restart: bool) -> None:  # noqa: FBT001 - a message's field
         self._loop.call_soon(self._on_end, timeout, is_restart)
 
+    def _get_lock(self, name: str) -> asyncio.Lock:
+        """Return the lock under which a task of that name is replaced or controlled."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
     async def _declare(self, declaration: Declaration, payload: Payload) -> None:
         """Keep a task; see `Declare`."""
         self._check_open()
@@ -381,7 +387,7 @@ class Keeper:
             raise InvalidOption(
                 option="name", value=name, expected="a name, and a new id, to be kept"
             )
-        async with self._locks.setdefault(name, asyncio.Lock()):
+        async with self._get_lock(name):
             self._check_open()
             stored = await self._run(lambda: self._store.add_payload(payload))
             try:
@@ -491,7 +497,7 @@ class Keeper:
             if message.action == "start":
                 raise TaskDestroyed(name=message.task_id)
             return
-        async with self._locks.setdefault(kept.name, asyncio.Lock()):
+        async with self._get_lock(kept.name):
             if self._tasks.get(message.task_id) is kept:
                 await self._control_kept(kept, message)
 
