@@ -65,6 +65,7 @@ from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
 from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
+from ipycron.service.unwritten import UnwrittenSlots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,7 @@ class Keeper:
         self._is_handed_over = False
         # By name, of tasks that were not started yet: what earlier services have begun.
         self._begun: dict[str, list[Begun]] = {}
+        self._unwritten = UnwrittenSlots(client)
         self._life = uuid.uuid4().hex[:8]
         self._server = Server(
             places.socket,
@@ -308,15 +310,7 @@ class Keeper:
             record.inherit(outage)
         await ended(record.control("start"))
         if outage is not None and begun:
-            self._spawn(self._note_unwritten(record, begun))
-
-    async def _note_unwritten(self, record: TaskRecord, begun: list[Begun]) -> None:
-        """Have the history say of each slot that has begun that it has."""
-        # First the rows of this start: the slots before the newest row are settled.
-        await self._client.write_history()
-        history = self._client.history
-        find = partial(history.find_unwritten, record, begun)
-        history.note_unwritten(record, await self._loop.run_in_executor(None, find))
+            self._unwritten.add(record, begun)
 
     def _find_outage(self, record: TaskRecord, begun: list[Begun]) -> Outage | None:
         outage = self._client.history.find_outage(record)
