@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +35,8 @@ from ipycron.process.service.protocol import (
     Going,
     Greeting,
     Known,
-    PastState,
     Rescheduling,
     StatusReport,
-    TaskState,
 )
 from ipycron.process.wire.notices import describe_notice
 from ipycron.process.wire.outcome import encode_error
@@ -60,11 +57,19 @@ from ipycron.process.wire.protocol import (
 from ipycron.process.wire.triggers import describe_trigger, make_trigger
 from ipycron.process.wire.zones import describe_zone
 from ipycron.runlog.begun import read_begun
-from ipycron.scheduling.events import Event, Notice, Status
+from ipycron.scheduling.events import Event, Notice
 from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
 from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
+from ipycron.service.tasks import (
+    KeptTask,
+    limit_runs,
+    make_gone,
+    read_state,
+    redact,
+    send_outputs,
+)
 from ipycron.service.unwritten import UnwrittenSlots
 
 if TYPE_CHECKING:
@@ -78,12 +83,9 @@ if TYPE_CHECKING:
     from ipycron.runlog.begun import Begun
     from ipycron.scheduling.events import AttemptBegan
     from ipycron.scheduling.plan import Outage
-    from ipycron.scheduling.policy import Policy
     from ipycron.service.client import ServiceClient
     from ipycron.service.store import StoredTask
 
-MAX_RUNS = 20
-"""Past runs of a task that a client gets when it attaches."""
 STARTS_AT_ONCE = 8
 """Tasks that are started at once with the service: a thousand that load their jobs
 together would all take too long."""
@@ -99,38 +101,6 @@ _HANDED_OVER = CatchUp("all", window=HANDOVER)
 _log = logging.getLogger("ipycron.service")
 
 T = TypeVar("T")
-
-
-class KeptTask:
-    """One kept task.
-
-    Attributes:
-        declaration: as its clients see it, without what may be secret.
-        record: the client's; None if it could not be made.
-        state: as the store has it, or soon will.
-        error: why it is not scheduled; "" if it is, or was stopped.
-        is_replaced: whether another one is about to take its place: that it stops then
-            is nobody's wish.
-    """
-
-    def __init__(
-        self,
-        declaration: Declaration,
-        record: TaskRecord | None,
-        state: KeptState,
-        *,
-        error: str = "",
-    ) -> None:
-        self.declaration = declaration
-        self.record = record
-        self.state = state
-        self.error = error
-        self.is_replaced = False
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.declaration.register.name
 
 
 class Keeper:
@@ -251,7 +221,7 @@ class Keeper:
         register = replace(
             declaration.register,
             pause=stored.state.pause,
-            policy=_limit(declaration.register.policy, stored.state.runs_left),
+            policy=limit_runs(declaration.register.policy, stored.state.runs_left),
         )
         declaration = replace(declaration, register=register)
         record, error = None, ""
@@ -262,7 +232,7 @@ class Keeper:
             error = f"{type(failure).__name__}: {failure}"
             _log.error("task %r cannot be loaded: %s", stored.name, error)
         kept = KeptTask(
-            _redact(declaration),
+            redact(declaration),
             record,
             stored.state,
             error=error or stored.state.error,
@@ -446,7 +416,7 @@ class Keeper:
             self._dismiss(old)
         if is_over:
             return
-        kept = KeptTask(_redact(declaration), record, state)
+        kept = KeptTask(redact(declaration), record, state)
         self._tasks[record.id] = kept
         self._show(kept)
         self._note_state(kept)
@@ -559,7 +529,7 @@ class Keeper:
         record.observed.last_end = None
         record.observed.move_to(trigger.timezone)
         self._client.reschedule(record)
-        kept.declaration = _redact(changed)
+        kept.declaration = redact(changed)
         self._show(kept)
 
     async def _set_pool(self, message: SetPool) -> None:
@@ -739,43 +709,6 @@ class Keeper:
             _log.error("%s", error)
 
 
-def read_state(kept: KeptTask) -> TaskState:
-    """Return what has happened to a task so far."""
-    if kept.record is None:
-        return TaskState(pause=kept.state.pause, start_error=kept.error)
-    observed = kept.record.observed
-    runs = list(observed.history)[-MAX_RUNS:]
-    return TaskState(
-        status=observed.status,
-        pause=observed.pause,
-        runs_left=observed.runs_left,
-        running=tuple(run._scheduled for run in observed.running),  # noqa: SLF001 - as the history does
-        queued=tuple(run._scheduled for run in observed.queued),  # noqa: SLF001 - as above
-        passed=observed.passed,
-        last_end=observed.last_end,
-        start_error=kept.error,
-        runs=tuple(
-            PastState(
-                execution=run._scheduled,  # noqa: SLF001 - as above
-                is_ok=run.is_ok,
-                manner=run.manner,
-                summary=run.summary,
-            )
-            for run in runs
-        ),
-        counts=observed.history.read_counts(),
-    )
-
-
-def send_outputs(visitor: Visitor, record: TaskRecord) -> None:
-    """Send what the runs in progress have written and displayed so far."""
-    for run in record.observed.running:
-        for piece in run.output.read(0)[0]:
-            if piece.kind != "display":
-                message = Streamed(record.id, run.id, piece.kind, piece.missing)
-                visitor.send(message, Payload(piece.data))
-
-
 async def ended(completion: Completion[Any]) -> None:
     """Return when a completion has ended; raises its error."""
     loop = asyncio.get_running_loop()
@@ -798,17 +731,6 @@ def _settle(end: asyncio.Future[None], error: BaseException | None) -> None:
         end.set_exception(error)
 
 
-def make_gone(task_id: str, now: float) -> Notice:
-    """Return the notice of a task that the service keeps no longer."""
-    return Notice(
-        event=Event.TASK_DESTROYED,
-        task_id=task_id,
-        status=Status.DESTROYED,
-        date=now,
-        triggered_at=now,
-    )
-
-
 def _encode(notice: Notice) -> Payload:
     """Return what travels beside a notice: a result, or an error."""
     value = None if notice.outcome is None else notice.outcome.value
@@ -817,17 +739,3 @@ def _encode(notice: Notice) -> Payload:
     if isinstance(value, BaseException):
         return encode_error(value, MAX_ERROR_BYTES, str(value))[0]
     return Payload()
-
-
-def _limit(policy: Policy, runs_left: int | None) -> Policy:
-    """Return a policy with what is left of its limit."""
-    if policy.max_executions is None or runs_left is None:
-        return policy
-    return dataclasses.replace(policy, max_executions=runs_left)
-
-
-def _redact(declaration: Declaration) -> Declaration:
-    """Return a declaration without what may be secret, or is not needed to show it."""
-    register = declaration.register
-    setting = replace(register.setting, env={}, worker_init=b"", retry_on=b"")
-    return replace(declaration, register=replace(register, setting=setting))
