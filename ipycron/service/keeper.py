@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -60,6 +59,7 @@ from ipycron.runlog.begun import read_begun
 from ipycron.scheduling.events import Event, Notice
 from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
+from ipycron.service.saving import Saver
 from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
 from ipycron.service.tasks import (
@@ -89,8 +89,6 @@ if TYPE_CHECKING:
 STARTS_AT_ONCE = 8
 """Tasks that are started at once with the service: a thousand that load their jobs
 together would all take too long."""
-RETRY = 5.0
-"""Seconds until the next attempt to save what could not be saved."""
 HANDOVER = 120.0
 """Seconds after the end of a service in which the next one makes up for the slots in
 between: longer, and they are a gap like any other (C1)."""
@@ -127,17 +125,13 @@ class Keeper:
         self._greeting = greeting
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
-        # One thread: the store's calls are made in order, and none blocks the loop.
-        self._disk = ThreadPoolExecutor(1, "ipycron-store")
+        self._saver = Saver()
         self._tasks: dict[str, KeptTask] = {}
         # By name; one that nobody holds or waits for is gone.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._callers: dict[str, Visitor] = {}
-        self._dirty: dict[str, KeptState] = {}
-        self._saving: asyncio.Task[None] | None = None
         self._work: set[asyncio.Task[None]] = set()
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
-        self._store_error = ""
         self._is_ending = False
         self._is_handed_over = False
         # By name, of tasks that were not started yet: what earlier services have begun.
@@ -159,17 +153,18 @@ class Keeper:
         Raises:
             ServiceError: if the store or the socket cannot be used.
         """
-        self._store = await self._run(lambda: Store(self._places))
-        await self._run(self._store.collect)
-        ended = await self._run(lambda: self._store.take_mark(_ENDED))
+        saver = self._saver
+        await saver.open(self._places)
+        await saver.call(Store.collect)
+        ended = await saver.call(Store.take_mark, _ENDED)
         now = self._client.clock.now()
         self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
-        self._begun = await self._run(self._read_begun)
-        pools = await self._run(self._store.read_pools)
+        self._begun = await self._read_begun()
+        pools = await saver.call(Store.read_pools)
         for name, limit in pools.items():
             self._client.set_pool(name, limit)
         restored = [
-            await self._restore(stored) for stored in await self._run(self._store.load)
+            await self._restore(stored) for stored in await saver.call(Store.load)
         ]
         self._client.observer = self
         self._server.open()
@@ -177,30 +172,20 @@ class Keeper:
             if kept is not None and kept.record is not None and kept.state.is_started:
                 self._spawn(self._start_again(kept))
 
-    def _read_begun(self) -> dict[str, list[Begun]]:
-        return read_begun(self._places.begun)
+    async def _read_begun(self) -> dict[str, list[Begun]]:
+        """Return what is noted of the slots that have begun, by name."""
+        return await self._loop.run_in_executor(None, read_begun, self._places.begun)
 
     async def prepare_end(self, *, is_restart: bool) -> None:
         """Begin nothing more; let the clients know, and save what is to be saved."""
-        self._is_ending = True
+        self._is_ending = self._saver.is_ending = True
         reason = "it is being restarted" if is_restart else "it was told to end"
         self._server.broadcast(Going(reason, is_restart))
-        await self._save()
+        await self._saver.save()
 
     def close(self) -> None:
         """Save the last states; called when the client is gone, on any thread."""
-        self._disk.shutdown()
-        try:
-            if self._dirty:
-                self._store.save(self._dirty)
-            self._store.put_mark(_ENDED, self._client.clock.now())
-        except ServiceError as error:
-            _log.error("%s", error)
-        self._store.close()
-
-    async def _run(self, call: Callable[[], T]) -> T:
-        """Make a call of the store on its thread."""
-        return await self._loop.run_in_executor(self._disk, call)
+        self._saver.close(_ENDED, self._client.clock.now())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -213,7 +198,7 @@ class Keeper:
         """Make the task of a row again; one that cannot be is failed, and says why."""
         declaration = stored.declaration
         if stored.state.runs_left == 0:  # killed before it was removed
-            await self._run(lambda: self._store.remove(stored.id))
+            await self._saver.call(Store.remove, stored.id)
             return None
         if declaration is None:
             _log.error("task %r cannot be loaded: %s", stored.name, stored.error)
@@ -226,7 +211,7 @@ class Keeper:
         declaration = replace(declaration, register=register)
         record, error = None, ""
         try:
-            payload = await self._run(lambda: self._store.read_payload(stored.payload))
+            payload = await self._saver.call(Store.read_payload, stored.payload)
             record = self._make_record(declaration, payload)
         except Exception as failure:  # noqa: BLE001 - border: one task, not the service
             error = f"{type(failure).__name__}: {failure}"
@@ -353,11 +338,11 @@ class Keeper:
             )
         async with self._get_lock(name):
             self._check_open()
-            stored = await self._run(lambda: self._store.add_payload(payload))
+            stored = await self._saver.call(Store.add_payload, payload)
             try:
                 await self._load(declaration, payload, stored)
             finally:
-                await self._run(lambda: self._store.release_payload(stored))
+                await self._saver.call(Store.release_payload, stored)
 
     async def _load(
         self, declaration: Declaration, payload: Payload, stored: str | None
@@ -400,7 +385,7 @@ class Keeper:
             old.is_replaced = True
             record.replaces = old.record.id
         if declaration.is_started:
-            begun = await self._run(self._read_begun)
+            begun = await self._read_begun()
             await self._start(record, begun.get(record.name, []))
         state = KeptState(
             is_started=declaration.is_started,
@@ -408,9 +393,9 @@ class Keeper:
             runs_left=declaration.register.policy.max_executions,
         )
         is_over = record.observed.status == "destroyed"  # its only run is
-        await self._run(lambda: self._store.put(declaration, payload, state))
+        await self._saver.call(Store.put, declaration, payload, state)
         if is_over:
-            await self._run(lambda: self._store.remove(record.id))
+            await self._saver.call(Store.remove, record.id)
         if old is not None:
             self._tasks.pop(old.declaration.register.task_id, None)
             self._dismiss(old)
@@ -482,13 +467,13 @@ class Keeper:
         finally:
             # What is answered is on the disk.
             if record.observed.status == "destroyed":
-                await self._run(lambda: self._store.remove(record.id))
-            await self._save()
+                await self._saver.call(Store.remove, record.id)
+            await self._saver.save()
 
     async def _remove(self, kept: KeptTask) -> None:
         """Keep a task no longer that was never loaded."""
         task_id = kept.declaration.register.task_id
-        await self._run(lambda: self._store.remove(task_id))
+        await self._saver.call(Store.remove, task_id)
         self._tasks.pop(task_id, None)
         self._server.broadcast(
             describe_notice(make_gone(task_id, self._client.clock.now()))
@@ -504,7 +489,7 @@ class Keeper:
             kept.record, message.pause, completion, catch_up=message.catch_up
         )
         await ended(completion)
-        await self._save()
+        await self._saver.save()
 
     async def _reschedule(self, message: Rescheduling) -> None:
         self._check_open()
@@ -514,7 +499,7 @@ class Keeper:
         record = kept.record
         trigger = make_trigger(message.trigger)
         trigger = trigger.begin(self._client.clock.now(), trigger.timezone)
-        stored = await self._run(lambda: self._store.find(record.id))
+        stored = await self._saver.call(Store.find, record.id)
         if stored is None or stored.declaration is None:
             raise TaskDestroyed(name=kept.name)
         register = replace(
@@ -524,7 +509,7 @@ class Keeper:
             pattern=message.pattern,
         )
         changed = replace(stored.declaration, register=register)
-        await self._run(lambda: self._store.change(changed))
+        await self._saver.call(Store.change, changed)
         record.expression = trigger
         record.observed.last_end = None
         record.observed.move_to(trigger.timezone)
@@ -535,10 +520,9 @@ class Keeper:
     async def _set_pool(self, message: SetPool) -> None:
         self._client.set_pool(message.name, message.limit)
         try:
-            await self._run(lambda: self._store.put_pool(message.name, message.limit))
+            await self._saver.call(Store.put_pool, message.name, message.limit)
         except ServiceError as error:
-            self._store_error = error.reason
-            _log.error("%s", error)
+            self._saver.note_trouble(error)
 
     def _execute(self, visitor: Visitor, message: Execute) -> None:
         kept = self._tasks.get(message.task_id)
@@ -590,7 +574,7 @@ class Keeper:
             ),
             history_waiting=history.waiting,
             history_lost=history.lost,
-            store_error=self._store_error,
+            store_error=self._saver.error,
         )
 
     def see_notice(self, notice: Notice) -> None:
@@ -609,8 +593,7 @@ class Keeper:
         self._server.broadcast(describe_notice(notice), _encode(notice))
         if notice.event is Event.TASK_DESTROYED:
             del self._tasks[notice.task_id]
-            self._dirty.pop(notice.task_id, None)
-            self._spawn(self._forget(notice.task_id))
+            self._spawn(self._saver.remove(notice.task_id))
             return
         self._note_event(kept, notice)
         self._note_state(kept)
@@ -625,8 +608,8 @@ class Keeper:
             kept.error = "" if notice.outcome is None else notice.outcome.summary
             state = replace(state, is_started=False, error=kept.error)
         if state != kept.state:
-            kept.state = self._dirty[notice.task_id] = state
-            self._save_soon()
+            kept.state = state
+            self._saver.put(notice.task_id, state)
 
     def _note_state(self, kept: KeptTask) -> None:
         """Have the pause and the runs left saved, if they have changed."""
@@ -635,8 +618,8 @@ class Keeper:
         observed = record.observed
         state = replace(kept.state, pause=observed.pause, runs_left=observed.runs_left)
         if state != kept.state:
-            kept.state = self._dirty[record.id] = state
-            self._save_soon()
+            kept.state = state
+            self._saver.put(record.id, state)
 
     def see_attempt(self, began: AttemptBegan) -> None:
         """Pass on that a queued attempt has begun."""
@@ -663,50 +646,6 @@ class Keeper:
         if visitor is not None:
             payload, _ = encode_error(error, MAX_ERROR_BYTES, str(error))
             visitor.send(Refused(task_id, execution_id), payload)
-
-    # --- saving ---------------------------------------------------------------------
-
-    async def _forget(self, task_id: str) -> None:
-        """Remove a task that has ended; again and again if the disk refuses it."""
-        while not self._is_ending:
-            try:
-                await self._run(lambda: self._store.remove(task_id))
-            except ServiceError as error:
-                self._note_trouble(error)
-                await asyncio.sleep(RETRY)
-            else:
-                return
-
-    def _save_soon(self) -> None:
-        if self._saving is None and not self._is_ending:
-            self._saving = asyncio.ensure_future(self._save_until_done())
-
-    async def _save_until_done(self) -> None:
-        try:
-            while self._dirty and not await self._save():  # noqa: ASYNC110 - no event
-                await asyncio.sleep(RETRY)
-        finally:
-            self._saving = None
-
-    async def _save(self) -> bool:
-        """Save the states that have changed; return whether that was possible."""
-        states, self._dirty = self._dirty, {}
-        if not states:
-            await self._run(lambda: None)  # behind those that are being saved
-            return True
-        try:
-            await self._run(lambda: self._store.save(states))
-        except ServiceError as error:
-            self._dirty = {**states, **self._dirty}
-            self._note_trouble(error)
-            return False
-        self._store_error = ""
-        return True
-
-    def _note_trouble(self, error: ServiceError) -> None:
-        if error.reason != self._store_error:
-            self._store_error = error.reason
-            _log.error("%s", error)
 
 
 async def ended(completion: Completion[Any]) -> None:

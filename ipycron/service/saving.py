@@ -1,0 +1,123 @@
+"""The store as the service's loop uses it: on a thread of its own, call after call.
+
+The states of tasks are saved soon after they have changed, and again and again while
+the disk refuses them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from ipycron.errors import ServiceError
+from ipycron.service.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipycron.process.service.paths import Places
+    from ipycron.service.store import KeptState
+
+RETRY = 5.0
+"""Seconds until the next attempt to save what could not be saved."""
+
+_log = logging.getLogger("ipycron.service")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Saver:
+    """Calls the store; made, and used but for `close`, on the service's loop.
+
+    Attributes:
+        error: why the store could not be written; "" if it could.
+        is_ending: whether only `save` writes any more.
+    """
+
+    def __init__(self) -> None:
+        self.error = ""
+        self.is_ending = False
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "ipycron-store")
+        self._dirty: dict[str, KeptState] = {}
+        self._saving: asyncio.Task[None] | None = None
+
+    async def open(self, places: Places) -> None:
+        """Open the store.
+
+        Raises:
+            ServiceError: if it cannot be used.
+        """
+        self._store = await self._loop.run_in_executor(self._thread, Store, places)
+
+    async def call(
+        self,
+        method: Callable[Concatenate[Store, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Call a method of the store after the calls so far; return its result."""
+        call = partial(method, self._store, *args, **kwargs)
+        return await self._loop.run_in_executor(self._thread, call)
+
+    def put(self, task_id: str, state: KeptState) -> None:
+        """Have the state of a task saved soon."""
+        self._dirty[task_id] = state
+        if self._saving is None and not self.is_ending:
+            self._saving = asyncio.ensure_future(self._save_until_done())
+
+    async def remove(self, task_id: str) -> None:
+        """Remove a task that has ended; again and again if the disk refuses it."""
+        self._dirty.pop(task_id, None)
+        while not self.is_ending:
+            try:
+                await self.call(Store.remove, task_id)
+            except ServiceError as error:
+                self.note_trouble(error)
+                await asyncio.sleep(RETRY)
+            else:
+                return
+
+    async def save(self) -> bool:
+        """Save the states that have changed; return whether that was possible."""
+        states, self._dirty = self._dirty, {}
+        if not states:
+            # Behind those that are being saved.
+            await self._loop.run_in_executor(self._thread, int)
+            return True
+        try:
+            await self.call(Store.save, states)
+        except ServiceError as error:
+            self._dirty = {**states, **self._dirty}
+            self.note_trouble(error)
+            return False
+        self.error = ""
+        return True
+
+    def close(self, name: str, now: float) -> None:
+        """Save the last states and a mark of this moment; from any thread."""
+        self._thread.shutdown()
+        try:
+            if self._dirty:
+                self._store.save(self._dirty)
+            self._store.put_mark(name, now)
+        except ServiceError as error:
+            _log.error("%s", error)
+        self._store.close()
+
+    def note_trouble(self, error: ServiceError) -> None:
+        """Note that the store cannot be written; what is new is logged."""
+        if error.reason != self.error:
+            self.error = error.reason
+            _log.error("%s", error)
+
+    async def _save_until_done(self) -> None:
+        try:
+            while self._dirty and not await self.save():  # noqa: ASYNC110 - no event
+                await asyncio.sleep(RETRY)
+        finally:
+            self._saving = None
