@@ -150,12 +150,17 @@ class ClientHistory:
         self._started.add(task.id)
         return self.begin(task) is not None
 
-    def find_outage(self, task: TaskRecord) -> Outage | None:
+    def find_outage(self, task: TaskRecord, *, is_owed: bool = False) -> Outage | None:
         """Return the time since an earlier life in which the task did not run (C1).
 
         None if there was no such life, if it had another schedule, if the user ended
         it, or if it goes on. Nor is it known if the clock was ahead then; the slots
         after now are still to come (C3). Reads the file: not on the client's loop.
+
+        Args:
+            task: the task.
+            is_owed: whether slots after a clean end are owed even if it does not catch
+                up.
         """
         life, now = self._lives.get(task.id), task.client.clock.now()
         # Not before there is a task to look for.
@@ -181,7 +186,8 @@ class ClientHistory:
             return None
         if not is_ours or last.end in ("stopped", "destroyed"):
             return None
-        since = find_since(lives, catches_up=task.options.gaps.mode != "none")
+        catches_up = is_owed or task.options.gaps.mode != "none"
+        since = find_since(lives, catches_up=catches_up)
         return Outage(
             since=since,
             # Every slot that has run by its end has a row.

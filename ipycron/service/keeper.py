@@ -156,7 +156,7 @@ class Keeper:
         saver = self._saver
         await saver.open(self._places)
         await saver.call(Store.collect)
-        ended = await saver.call(Store.take_mark, _ENDED)
+        ended = await saver.call(Store.read_mark, _ENDED)
         now = self._client.clock.now()
         self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
         self._begun = await self._read_begun()
@@ -268,7 +268,8 @@ class Keeper:
             self._unwritten.add(record, begun)
 
     def _find_outage(self, record: TaskRecord, begun: list[Begun]) -> Outage | None:
-        outage = self._client.history.find_outage(record)
+        is_handed_over = self._is_handed_over
+        outage = self._client.history.find_outage(record, is_owed=is_handed_over)
         if outage is None:
             return None
         # What has begun never runs again, whether there was time for its row or not.
@@ -278,7 +279,7 @@ class Keeper:
         )
         outage = replace(outage, settled=settled)
         is_owed = not outage.is_clean or record.options.gaps.mode != "none"
-        if is_owed or not self._is_handed_over:
+        if is_owed or not is_handed_over:
             return outage
         # The user has not ended anything: every slot of a restart runs. Those that ran
         # before have rows, for the end was clean.

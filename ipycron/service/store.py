@@ -217,12 +217,10 @@ class Store:
             values = name, instant
             self._connection.execute("REPLACE INTO marks VALUES (?, ?)", values)
 
-    def take_mark(self, name: str) -> float | None:
-        """Return when that happened, once; None if it has not."""
-        with self._changing():
-            query = "SELECT instant FROM marks WHERE name = ?"
-            row = self._connection.execute(query, (name,)).fetchone()
-            self._connection.execute("DELETE FROM marks WHERE name = ?", (name,))
+    def read_mark(self, name: str) -> float | None:
+        """Return when that happened last; None if it has not."""
+        query = "SELECT instant FROM marks WHERE name = ?"
+        row = self._connection.execute(query, (name,)).fetchone()
         return None if row is None else float(row[0])
 
     # --- payloads -------------------------------------------------------------------

@@ -323,12 +323,12 @@ def test_errors_say_what_to_do(places, error, advice):
     assert advice in text
 
 
-def test_marks_are_taken_once(store):
-    """The end of a service is made up for by the next one only."""
-    assert store.take_mark("ended") is None
+def test_marks_stay(store):
+    """A service that is killed before it has made up for a gap leaves it to another."""
+    assert store.read_mark("ended") is None
     store.put_mark("ended", 5.5)
-    assert store.take_mark("ended") == 5.5
-    assert store.take_mark("ended") is None
+    store.put_mark("ended", 6.5)
+    assert [store.read_mark("ended") for _ in range(2)] == [6.5, 6.5]
 
 
 def test_limits_of_pools_are_kept(store):
