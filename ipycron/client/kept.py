@@ -249,7 +249,8 @@ class KeptTasks:
             if message.task_id in self._tasks:
                 self._client.handle_attempt(read_attempt(message))
         elif isinstance(message, Streamed | Displayed):
-            if not frame.is_short:
+            is_lost = isinstance(message, Displayed) and frame.payload.loss is not None
+            if not (frame.is_short or is_lost):
                 self._client.handle_output(message, frame.payload)
         elif isinstance(message, Refused):
             error = decode_error(frame.payload)

@@ -26,6 +26,7 @@ from ipycron.process.service.protocol import (
     check_greeting,
 )
 from ipycron.process.wire.channel import Channel, Frame
+from ipycron.process.wire.frames import fit
 from ipycron.process.wire.outcome import encode_error
 from ipycron.process.wire.protocol import (
     Displayed,
@@ -307,6 +308,7 @@ class Server:
 
     def broadcast(self, message: Message, payload: Payload | None = None) -> None:
         """Send a message to every client that follows what happens."""
+        payload = fit(payload)  # once for all of them
         for visitor in self:
             visitor.send(message, payload)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ipycron.process.service.protocol import PastState, TaskState
-from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.payload import INLINE_BYTES, Payload
 from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.events import Event, Notice, Status
 
@@ -87,9 +87,14 @@ def send_outputs(visitor: Visitor, record: TaskRecord) -> None:
     """Send what the runs in progress have written and displayed so far."""
     for run in record.observed.running:
         for piece in run.output.read(0)[0]:
-            if piece.kind != "display":
-                message = Streamed(record.id, run.id, piece.kind, piece.missing)
-                visitor.send(message, Payload(piece.data))
+            if piece.kind == "display":
+                continue
+            missing = piece.missing
+            # In parts as a worker sends them: none needs a descriptor.
+            for at in range(0, len(piece.data), INLINE_BYTES) or (0,):
+                message = Streamed(record.id, run.id, piece.kind, missing)
+                visitor.send(message, Payload(piece.data[at : at + INLINE_BYTES]))
+                missing = 0
 
 
 def make_gone(task_id: str, now: float) -> Notice:

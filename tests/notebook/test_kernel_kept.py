@@ -100,6 +100,25 @@ def test_kept_cell_outlives_a_killed_kernel(service, make_kernel):
     assert third.run(LOAD) == ""
 
 
+def test_large_display_reaches_every_kernel(service, make_kernel):
+    """Such as a plot: it is more than a frame can hold."""
+    first, second = make_kernel(), make_kernel()
+    first.run(LOAD)
+    first.run(
+        "%%cron 0 0 1 1 * --name plot --keep --start-timeout 60\n"
+        "from IPython.display import HTML, display\n"
+        "display(HTML('large' * 40_000))\n"
+        "'large' * 50_000"
+    )
+    second.run(LOAD)
+    second.run("import ipycron; task = ipycron.get_task('plot')")
+    assert "250000" in first.run(
+        "import ipycron; len(ipycron.get_task('plot').execute().result(60))"
+    )
+    measure = "len(task.last_run.output.displays[0].data['text/html'])"
+    eventually(lambda: "200000" in second.run(measure), "the display")
+
+
 def run_kept():
     """Return what the one kept task returns; None if it has just been replaced."""
     (task,) = ipycron.get_tasks().values()

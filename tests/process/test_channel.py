@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import socket
 import tempfile
 import threading
@@ -14,7 +15,7 @@ from interrupts import Interrupts
 from polling import eventually
 
 from ipycron.process.wire.channel import BlockingChannel, Channel
-from ipycron.process.wire.payload import Payload
+from ipycron.process.wire.payload import INLINE_BYTES, Payload
 from ipycron.process.wire.protocol import Control, Execute, FromClient
 
 MANY = 300
@@ -216,3 +217,48 @@ def running_loop():
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@pytest.mark.parametrize("is_delayed", [False, True])
+def test_large_payload_in_memory_is_sent_as_a_descriptor(is_delayed):
+    """Such as one that was received, moved into memory and passed on."""
+    data = b"large" * INLINE_BYTES
+
+    async def tell():
+        with make_edge() as (channel, peer):
+            message, payload = Execute("task", "r"), Payload(data)
+            if is_delayed:
+                channel.send_within(0, message, payload)
+            else:
+                channel.send(message, payload)
+            arrived = peer.receive()
+            peer.send(message, Payload(data))
+            channel.pause()
+            back = BlockingChannel(channel._sock.dup(), FromClient)
+            back._sock.setblocking(True)
+            returned = back.receive()
+            back.close()
+            return bytes(arrived.payload.open()), bytes(returned.payload.open())
+
+    assert asyncio.run(tell()) == (data, data)
+
+
+def test_large_payload_is_sent_though_no_descriptor_is_left():
+    """The reserve has one for it."""
+    data = b"large" * INLINE_BYTES
+
+    async def tell():
+        with make_edge() as (channel, peer):
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            probe = os.open(os.devnull, os.O_RDONLY)
+            os.close(probe)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (probe, before[1]))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    os.open(os.devnull, os.O_RDONLY)
+                channel.send(Execute("task", "r"), Payload(data))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            return bytes(peer.receive().payload.open())
+
+    assert asyncio.run(tell()) == data

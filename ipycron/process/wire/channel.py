@@ -19,6 +19,7 @@ from ipycron.process.wire.frames import (
     Frame,
     FrameReader,
     encode_frame,
+    fit,
     make_room,
     receive_some,
     receive_with_reserve,
@@ -116,6 +117,7 @@ class Channel:
         """
         if self.is_closed:
             return
+        payload = fit(payload)
         data, sent = encode_frame(message, payload, fds)
         if self._delayed:
             if sent:
@@ -191,6 +193,7 @@ class Channel:
         """
         if self.is_closed:
             return
+        payload = fit(payload)
         data, sent = encode_frame(message, payload, ())
         if sent or len(self._delayed) + len(data) > _DELAYED_BYTES:
             self.send(message, payload)
@@ -380,6 +383,7 @@ class BlockingChannel:
         fds: Sequence[int] = (),
     ) -> None:
         """Send a frame; block while the peer does not read. Raises `OSError`."""
+        payload = fit(payload)
         # With the payload, which owns its descriptor.
         self._outbox.append((*encode_frame(message, payload, fds), payload))
         with self._lock:

@@ -24,7 +24,7 @@ import msgspec
 
 from ipycron.errors import ProtocolError
 from ipycron.process.refusal import describe_shortage, reserve
-from ipycron.process.wire.payload import INLINE_BYTES, Payload, make_lost
+from ipycron.process.wire.payload import INLINE_BYTES, Payload, make_lost, pack
 from ipycron.process.wire.protocol import encode_message, make_decoder
 
 if TYPE_CHECKING:
@@ -175,10 +175,33 @@ class FrameReader:
             raise ProtocolError(reason=f"not a message: {error}") from error
 
 
+def fit(payload: Payload | None) -> Payload | None:
+    """Return a payload that a frame can carry: a large one as a descriptor.
+
+    One that was received as a descriptor may have been moved into memory since. Where
+    the system has no descriptor or memory left for it, a placeholder says so.
+    """
+    if payload is None or len(payload.data) <= INLINE_BYTES:
+        return payload
+    try:
+        return pack([payload.data])
+    except OSError:
+        with contextlib.suppress(OSError), reserve.lend():
+            return pack([payload.data])
+        return make_lost(describe_shortage())
+    finally:
+        reserve.fill()
+
+
 def encode_frame(
     message: Message, payload: Payload | None, fds: Sequence[int]
 ) -> tuple[bytes, list[int]]:
     """Return the bytes of a frame and the descriptors that go with the first one.
+
+    Args:
+        message: what it says.
+        payload: what goes with it, as `fit` returns it.
+        fds: descriptors that the peer is given.
 
     Raises:
         ProtocolError: if the peer would refuse it.

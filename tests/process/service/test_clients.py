@@ -710,3 +710,30 @@ def test_two_declare_one_name_at_once(service):
     leave()
     (task,) = ipycron.get_tasks().values()
     assert task.execute().result(SECONDS) in range(4)
+
+
+def test_run_that_has_written_much_keeps_no_client_out(service, tmp_path):
+    """Whoever attaches meanwhile sees all of it, and can end it."""
+    job = tmp_path / "loud.py"
+    job.write_text(
+        "import time, pathlib\n"
+        "print('line\\n' * 60_000)\n"
+        f"pathlib.Path({str(tmp_path / 'written')!r}).touch()\n"
+        "time.sleep(600)\n"
+    )
+    keep(job, name="loud").execute()
+    wait_for(tmp_path, "written")
+    lines = finish(
+        run("""
+            import ipycron, time
+            task = ipycron.get_task("loud")
+            (run,) = task.running
+            deadline = time.monotonic() + 60
+            while run.output.stdout.count("line") < 60_000:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            task.stop(force=True).result(60)
+            print(task.status)
+        """)
+    )
+    assert lines == ["stopped"]
