@@ -134,6 +134,7 @@ class Keeper:
         self._starts = asyncio.Semaphore(STARTS_AT_ONCE)
         self._is_ending = False
         self._is_handed_over = False
+        self._is_open = False
         # By name, of tasks that were not started yet: what earlier services have begun.
         self._begun: dict[str, list[Begun]] = {}
         self._unwritten = UnwrittenSlots(client)
@@ -168,6 +169,7 @@ class Keeper:
         ]
         self._client.observer = self
         self._server.open()
+        self._is_open = True
         for kept in restored:
             if kept is not None and kept.record is not None and kept.state.is_started:
                 self._spawn(self._start_again(kept))
@@ -185,7 +187,9 @@ class Keeper:
 
     def close(self) -> None:
         """Save the last states; called when the client is gone, on any thread."""
-        self._saver.close(_ENDED, self._client.clock.now())
+        # One that has not run hands nothing over: what was owed before still is.
+        mark = _ENDED if self._is_open else None
+        self._saver.close(mark, self._client.clock.now())
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -524,6 +528,8 @@ class Keeper:
             await self._saver.call(Store.put_pool, message.name, message.limit)
         except ServiceError as error:
             self._saver.note_trouble(error)
+        else:
+            self._saver.error = ""
 
     def _execute(self, visitor: Visitor, message: Execute) -> None:
         kept = self._tasks.get(message.task_id)

@@ -41,8 +41,11 @@ class Saver:
     def __init__(self) -> None:
         self.error = ""
         self.is_ending = False
+        self._store: Store | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "ipycron-store")
+        # Until it is on the disk: a save that is not answered any more has not failed
+        # for good.
         self._dirty: dict[str, KeptState] = {}
         self._saving: asyncio.Task[None] | None = None
 
@@ -61,6 +64,7 @@ class Saver:
         **kwargs: P.kwargs,
     ) -> T:
         """Call a method of the store after the calls so far; return its result."""
+        assert self._store is not None
         call = partial(method, self._store, *args, **kwargs)
         return await self._loop.run_in_executor(self._thread, call)
 
@@ -80,31 +84,40 @@ class Saver:
                 self.note_trouble(error)
                 await asyncio.sleep(RETRY)
             else:
+                self.error = ""
                 return
 
     async def save(self) -> bool:
         """Save the states that have changed; return whether that was possible."""
-        states, self._dirty = self._dirty, {}
+        states = dict(self._dirty)
         if not states:
-            # Behind those that are being saved.
-            await self._loop.run_in_executor(self._thread, int)
             return True
         try:
             await self.call(Store.save, states)
         except ServiceError as error:
-            self._dirty = {**states, **self._dirty}
             self.note_trouble(error)
             return False
+        for task_id, state in states.items():
+            if self._dirty.get(task_id) is state:  # and has not changed meanwhile
+                del self._dirty[task_id]
         self.error = ""
         return True
 
-    def close(self, name: str, now: float) -> None:
-        """Save the last states and a mark of this moment; from any thread."""
+    def close(self, name: str | None, now: float) -> None:
+        """Save the last states and a mark of this moment; from any thread.
+
+        Args:
+            name: the mark's; None for no mark.
+            now: Unix seconds.
+        """
         self._thread.shutdown()
+        if self._store is None:
+            return
         try:
             if self._dirty:
                 self._store.save(self._dirty)
-            self._store.put_mark(name, now)
+            if name is not None:
+                self._store.put_mark(name, now)
         except ServiceError as error:
             _log.error("%s", error)
         self._store.close()
@@ -117,7 +130,8 @@ class Saver:
 
     async def _save_until_done(self) -> None:
         try:
-            while self._dirty and not await self.save():  # noqa: ASYNC110 - no event
-                await asyncio.sleep(RETRY)
+            while self._dirty:  # also what has changed during a save
+                if not await self.save():
+                    await asyncio.sleep(RETRY)
         finally:
             self._saving = None
