@@ -59,17 +59,45 @@ __all__ = [
     "UnknownTimezone",
     "WaitTimeout",
     "WorkerCrashed",
+    "list_names",
     "suggest",
 ]
+
+_LONGEST_WORD = 200
+"""Characters of a word above which it is no typing mistake; comparing is quadratic."""
+_SHOWN_NAMES, _LONGEST_SHOWN = 20, 60
+"""How many names an error lists, and how many characters of each."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for a near miss, else an empty string."""
     import difflib  # noqa: PLC0415 - errors are rare, imports are not
 
-    by_fold = {name.casefold(): name for name in known}
+    if len(word) > _LONGEST_WORD:
+        return ""
+    by_fold = {name.casefold(): name for name in known if len(name) <= _LONGEST_WORD}
     close = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
     return f" Did you mean {by_fold[close[0]]!r}?" if close else ""
+
+
+def list_names(names: Iterable[str]) -> str:
+    r"""Return names in order, for people: safe in a terminal, and not too many.
+
+    Examples:
+        >>> list_names(["nightly", "line\nbreak"])
+        "'line\\nbreak', nightly"
+        >>> list_names(map(str, range(10, 40)))[-16:]
+        '29 and 10 others'
+    """
+    known = sorted(names)
+    shown = [
+        text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+        for text in (name if name.isprintable() else repr(name) for name in known)
+    ]
+    more = len(known) - _SHOWN_NAMES
+    if more < 2:  # noqa: PLR2004 - one more takes no more room than saying so
+        return ", ".join(shown)
+    return f"{', '.join(shown[:_SHOWN_NAMES])} and {more} others"
 
 
 class IpycronError(Exception):
@@ -346,10 +374,10 @@ class UnknownTask(IpycronError, KeyError):
     name: str
 
     def __init__(self, *, name: str, known: Iterable[str] = ()) -> None:
-        names = sorted(known)
-        listed = f" Tasks: {', '.join(names)}." if names else " There are no tasks."
+        names = list(known)
+        listed = f" Tasks: {list_names(names)}." if names else " There are no tasks."
         super().__init__(
-            f"no task is called {name!r}.{suggest(name, names)}{listed}", name=name
+            f"no task is called {name!r:.200}.{suggest(name, names)}{listed}", name=name
         )
 
     def __str__(self) -> str:

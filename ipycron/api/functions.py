@@ -37,6 +37,7 @@ from ipycron.errors import (
     StartRevoked,
     TaskExists,
     UnknownTask,
+    list_names,
     suggest,
 )
 from ipycron.process.nesting import is_importing
@@ -444,7 +445,7 @@ def _check_pool(options: TaskOptions) -> None:
         return
     if name not in client.pools:
         known = [pool for pool in client.pools if pool is not None]
-        listed = f" Pools: {', '.join(known)}." if known else ""
+        listed = f" Pools: {list_names(known)}." if known else ""
         raise InvalidOption(
             option="pool",
             value=name,
