@@ -342,3 +342,11 @@ def test_large_variable_is_refused_until_it_is_confirmed(session):
         "more than 256.0 MB"
     )
     assert message.endswith("or confirm with --capture big.")
+
+
+@pytest.mark.parametrize("path", ["long" * 2500, "~nobody-of-that-name/x.py"])
+def test_path_that_cannot_exist_is_refused_as_one_that_does_not(session, path):
+    """The system's own error would be a traceback."""
+    text = refuse(session, f"%cron * * * * * {path}")
+    assert text.startswith(f"task file: {path} (relative to ")
+    assert "does not exist" in text

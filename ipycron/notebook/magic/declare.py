@@ -325,14 +325,16 @@ def find_expression(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     found = split_trigger(words)
     if found is not None:
         return found
-    end = next((i for i, word in enumerate(words) if _is_file(word)), len(words))
+    files = (i for i, word in enumerate(words) if word[-3:] == ".py" or _is_file(word))
+    end = next(files, len(words))
     refuse_expression(words[:end])
     raise UsageError(f"{' '.join(words)!r} does not begin with a cron expression")
 
 
 def _is_file(word: str) -> bool:
-    with contextlib.suppress(OSError, ValueError):  # a name too long, a null byte
-        return word.endswith(".py") or Path(word).expanduser().is_file()
+    # A name too long, a null byte, the home of a user who does not exist.
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        return Path(word).expanduser().is_file()
     return False
 
 
@@ -350,9 +352,9 @@ def check_source(shell: Any, source: str) -> None:
 
 def find_file(text: str) -> Path:
     """Return a task file; refuse one that is not Python, without running it."""
-    path = Path.cwd() / Path(text).expanduser()
-    if not path.is_file():
+    if not _is_file(text):
         raise TaskFileNotFound(path=text, folder=str(Path.cwd()))
+    path = Path.cwd() / Path(text).expanduser()
     try:
         compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
