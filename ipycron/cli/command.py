@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import re
+import signal
 import sys
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import ipycron
 from ipycron.cli.history import add_history, add_logs
 from ipycron.cli.kept import add_kept
-from ipycron.cli.mistakes import UsageMistake
+from ipycron.cli.mistakes import UsageMistake, is_file
 from ipycron.cli.service import add_doctor, add_serve, add_service
 from ipycron.client.options import Knobs, TaskOptions, fold_knobs
 from ipycron.errors import CronSyntaxError, IpycronError
+from ipycron.process.wire.printable import show_controls
 from ipycron.scheduling.checks import OptionKind
 from ipycron.scheduling.clock import SystemClock
 
@@ -62,9 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result: int = given.run(given)
     except (IpycronError, TypeError, UsageMistake) as error:
-        print(f"ipycron: {error}", file=sys.stderr)
+        print(f"ipycron: {show_controls(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        # The next one ends it at once, without a word.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         return 130
     except BrokenPipeError:  # `ipycron next … | head`
         # The rest of the buffer is discarded, without an error at exit.
@@ -83,7 +87,9 @@ def _print_anything() -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser; each command's function is its default `run`."""
     parser = argparse.ArgumentParser(
-        prog="ipycron", description="Run files on a cron schedule, in workers."
+        prog="ipycron",
+        description="Run files on a cron schedule, and control the tasks that are kept "
+        "with keep=True or %%cron --keep: their service runs them without a kernel.",
     )
     version = f"ipycron {ipycron.__version__}"
     parser.add_argument("--version", action="version", version=version)
@@ -277,9 +283,8 @@ def _run_kept(given: argparse.Namespace, chosen: dict[str, Any]) -> int:
     Raises:
         UsageMistake: if the word or an option is for scheduling a file.
     """
-    from ipycron.cli.kept import check_name, run_now  # noqa: PLC0415 - as the others
+    from ipycron.cli.kept import run_now  # noqa: PLC0415 - as the others
 
-    check_name(given.expression)
     flags = [n for n in ("timestamps", "prefix", "pool_limit") if getattr(given, n)]
     for name in (*chosen, *flags):
         raise UsageMistake(
@@ -360,12 +365,10 @@ def _check_words(given: argparse.Namespace) -> None:
     Raises:
         UsageMistake: if the words are not an expression, a file and its arguments.
     """
-    from pathlib import Path  # noqa: PLC0415 - beside its only use
-
     from ipycron.triggers.text import is_trigger  # noqa: PLC0415 - as the others
 
     expression, file, args = given.expression, given.file, given.args
-    if not is_trigger(expression) and Path(expression).exists():
+    if not is_trigger(expression) and _exists(expression):
         if is_trigger(file):
             raise UsageMistake(
                 f"the expression comes first: ipycron run {file!r} {expression}"
@@ -374,20 +377,22 @@ def _check_words(given: argparse.Namespace) -> None:
             f"got {expression!r}, a file, for the expression: the shell has expanded "
             "a *. Quote the expression: ipycron run '* * * * *' job.py"
         )
-    if not Path(file).exists() and is_trigger(
-        f"{expression} {file} {' '.join(args[:3])}"
-    ):
+    if not _exists(file) and is_trigger(f"{expression} {file} {' '.join(args[:3])}"):
         raise UsageMistake(
             "quote the expression: ipycron run "
             f"{' '.join([expression, file, *args[:3]])!r} job.py"
         )
     second = args[1] if len(args) > 1 and is_trigger(args[0]) else next(iter(args), "")
-    if Path(second).is_file() and (second.endswith(".py") or second is not args[0]):
+    if is_file(second) and (second.endswith(".py") or second is not args[0]):
         raise UsageMistake(
             f"got a second file, {second}: this command runs one. To run several, use "
             f"-f TASKS, a file with a line EXPRESSION FILE for each; if it is an "
             f"argument of {file}, write -- before it"
         )
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - False for one that is too long
 
 
 def _run_demo(given: argparse.Namespace) -> int:

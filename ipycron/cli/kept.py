@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.cli.lines import describe_missing
-from ipycron.cli.mistakes import UsageMistake
+from ipycron.cli.mistakes import UsageMistake, is_file
 from ipycron.client.completion import Flag
-from ipycron.errors import IpycronError, TaskNotStarted, UnknownTask
+from ipycron.errors import (
+    IpycronError,
+    ServiceError,
+    TaskNotStarted,
+    UnknownTask,
+)
 from ipycron.process.wire.printable import keep_colours, show_hidden
 
 if TYPE_CHECKING:
@@ -166,6 +172,9 @@ def describe(task: Task) -> dict[str, Any]:
         "is_paused": task.is_paused,
         "paused_until": _format(task.paused_until),
         "pause_note": task.pause_note,
+        "is_kept": task.is_kept,
+        "job": find_job(task),
+        "folder": task.options.cwd,
         "pattern": task.pattern,
         "timezone": task.timezone,
         "words": task.expression.describe(),
@@ -196,7 +205,8 @@ def _list_facts(task: Task) -> Iterator[tuple[str, str]]:
     from ipycron.api.text_table import explain_start  # noqa: PLC0415 - as above
 
     yield "name", task.name
-    yield "status", _describe_status(task)
+    yield "status", f"{_describe_status(task)}; kept by the service"
+    yield "job", _describe_job(task)
     words = task.expression.describe()
     yield "schedule", f"{task.pattern} ({words}; {task.timezone})"
     if task.start_error is not None:
@@ -212,6 +222,22 @@ def _list_facts(task: Task) -> Iterator[tuple[str, str]]:
     for run in reversed(list(task.history)[-_SHOWN_RUNS:]):
         yield label, _describe_end(run)
         label = ""
+
+
+def _describe_job(task: Task) -> str:
+    """Return what is run, and in which folder if that is another than its file's."""
+    job, folder = find_job(task), task.options.cwd
+    if folder is None or os.path.dirname(job) == folder:  # noqa: PTH120 - only text
+        return job
+    return f"{job}, in {folder}"
+
+
+def find_job(task: Task) -> str:
+    """Return the path of a task's file, or the name of its function or cell."""
+    from ipycron.process.wire.protocol import FileJob  # noqa: PLC0415 - as above
+
+    job = getattr(task.source, "job", None)
+    return os.fsdecode(job.path) if isinstance(job, FileJob) else task.source.label
 
 
 def _find_next(task: Task) -> list[datetime]:
@@ -246,16 +272,27 @@ def _control(
     tasks = _attach()
     chosen = [find_task(name, tasks) for name in dict.fromkeys(given.names)]
     is_ok = True
-    for task, completion in [(task, act(task, given)) for task in chosen]:
-        options = task.options
-        limit = max(options.start_timeout, options.stop_timeout) + PATIENCE
-        try:
-            error = completion.exception(limit)
-        except TimeoutError:
-            error = TimeoutError(f"it is still {task.status} after {limit:g} s")
-        is_ok = is_ok and error is None
-        _print_outcome(given, task, error)
+    begun = [(task, act(task, given)) for task in chosen]
+    try:
+        for task, completion in begun:
+            error = _wait_for(task, completion)
+            is_ok = is_ok and error is None
+            _print_outcome(given, task, error)
+    except (KeyboardInterrupt, BrokenPipeError):
+        for _, completion in begun:
+            completion.cancel()  # nobody waits for it any more
+        raise
     return 0 if is_ok else 1
+
+
+def _wait_for(task: Task, completion: Completion[None]) -> BaseException | None:
+    """Return the error of an operation, None if there is none."""
+    options = task.options
+    limit = max(options.start_timeout, options.stop_timeout) + PATIENCE
+    try:
+        return completion.exception(limit)
+    except TimeoutError:
+        return TimeoutError(f"it is still {task.status} after {limit:g} s")
 
 
 def _print_outcome(
@@ -277,18 +314,29 @@ def run_now(name: str, *, is_json: bool = False) -> int:
 
     Raises:
         UnknownTask: if no task has that name.
+        UsageMistake: likewise, if the name is a schedule or a file.
     """
-    task = find_task(name, _attach())
+    try:
+        task = find_task(name, _attach())
+    except (ServiceError, UnknownTask):
+        check_name(name)
+        raise
     completion = task.execute()
-    if is_json:
+    try:
+        if not is_json:
+            _pass_on(task, completion)
         error = completion.exception()
+    except (KeyboardInterrupt, BrokenPipeError) as reason:
+        is_over = completion.done()
+        completion.cancel()  # nobody waits for it any more
+        if isinstance(reason, KeyboardInterrupt) and not is_over:
+            print("ipycron: the run goes on in the service", file=sys.stderr)
+        raise
+    if is_json:
         run = _find_own_run(task.history)
         facts = {} if run is None else _describe_run(run)
         print(json.dumps({"name": task.name, **facts, "error": _explain(error)}))
-    else:
-        _pass_on(task, completion)
-        error = completion.exception()
-    if error is not None and not is_json:
+    elif error is not None:
         print(f"ipycron: {show_hidden(_explain(error) or '')}", file=sys.stderr)
     return 0 if error is None else 1
 
@@ -376,11 +424,12 @@ def _explain(error: BaseException | None) -> str | None:
 def check_name(name: str) -> None:
     """Answer a schedule without a file, and a file without a schedule.
 
-    Raises:
-        UsageMistake: if the only word after `run` is not a kept task's name.
-    """
-    from pathlib import Path  # noqa: PLC0415 - beside its only use
+    Args:
+        name: the only word after `run`; no kept task has this name.
 
+    Raises:
+        UsageMistake: if it is one of the two.
+    """
     from ipycron.triggers.text import is_trigger  # noqa: PLC0415 - as above
 
     if is_trigger(name):
@@ -388,7 +437,7 @@ def check_name(name: str) -> None:
             f"got the schedule {name!r} only: ipycron run {name!r} FILE schedules a "
             "file, ipycron run NAME runs a kept task now"
         )
-    if Path(name).is_file():
+    if is_file(name):
         raise UsageMistake(
             f"got the file {name!r} only: ipycron run EXPRESSION {name} schedules it, "
             "ipycron run NAME runs a kept task now"

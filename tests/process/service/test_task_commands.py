@@ -3,10 +3,13 @@
 import json
 import os
 import pty
+import re
+import signal
 import socket
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hostile_texts import TEXTS
@@ -101,8 +104,12 @@ def test_task_is_shown(kept):
     """By name or id; one that is not there has a suggestion."""
     out, _ = run(kept, "show", "nightly")
     assert "schedule  0 3 * * * (At 03:00" in out
+    assert "status    idle; kept by the service" in out
+    assert re.search(r"job +/.*/job.py\n", out)
     (by_id,) = ask(kept, "show", find(kept, "nightly")["id"])
     assert (by_id["name"], by_id["runs"]) == ("nightly", [])
+    assert by_id["is_kept"]
+    assert by_id["job"] == str(Path(by_id["folder"], "job.py"))
     _, error = run(kept, "show", "nigthly", code=2)
     assert "Did you mean 'nightly'? Tasks: nightly, weekly report." in error
 
@@ -250,15 +257,119 @@ def test_start_that_fails_is_the_exit_code(kept, jobs):
     assert error.count("\n") == 1
 
 
-def test_task_with_the_name_of_an_expression_needs_its_id(service, jobs):
-    """A word that is a schedule is taken for one that lacks its file."""
+@pytest.mark.parametrize("name", ["@daily", "0 3 * * *", __file__])
+def test_name_of_a_task_may_be_a_schedule_or_a_file(service, jobs, name):
+    """It is taken for one that lacks its other half only if no task is called so."""
     service.start()
     client = service.attach()
-    client.declare(declare_file(jobs("print('daily')"), "@daily", NIGHTLY))
+    client.declare(declare_file(jobs("print('daily')"), name, NIGHTLY))
     client.close()
-    _, error = run(service, "run", "@daily", code=2)
-    assert "ipycron run '@daily' FILE schedules a file" in error
-    assert run(service, "run", find(service, "@daily")["id"]) == ("daily\n", "")
+    assert run(service, "run", name) == ("daily\n", "")
+    run(service, "destroy", name)
+    _, error = run(service, "run", name, code=2)
+    assert " FILE schedules a file" in error or f"EXPRESSION {name} schedules" in error
+    assert service.end()
+    assert run(service, "run", name, code=2) == ("", error)
+
+
+def test_word_longer_than_a_path_is_a_name(kept):
+    """Nothing of 10,000 letters is a file; the answer does not repeat them all."""
+    word = "x" * 10_000
+    for words in (("run", word), ("show", word), ("stop", word)):
+        _, error = run(kept, *words, code=2)
+        assert error.startswith("ipycron: no task is called 'xxx")
+        assert error.endswith("Tasks: nightly, weekly report.\n")
+        assert len(error) < 400
+    _, error = run(kept, "run", "* * * * *", word, code=2)
+    assert error.startswith("ipycron: task file: ")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "line\nbreak", "back\u202eward"])
+def test_error_has_no_effect_in_a_terminal(service, jobs, name):
+    """Whatever the tasks that it lists are called."""
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs("print(1)"), name, NIGHTLY))
+    client.close()
+    _, error = run(service, "show", "nightly", code=2)
+    assert name not in error
+    assert repr(name) in error
+
+
+def run_sleeper(service, jobs, tmp_path, *words):
+    """Return the command that runs a job; it has begun and does not end by itself."""
+    begun = tmp_path / "begun"
+    text = f"import time\nprint('begun')\nopen({str(begun)!r}, 'w')\ntime.sleep(600)"
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs(text), "sleeper", NIGHTLY))
+    client.close()
+    command = subprocess.Popen(
+        [*COMMAND, *words, "sleeper"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **service.env},
+    )
+    eventually(begun.exists, "the run", 60)
+    return command
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "--json")])
+def test_interrupted_command_says_that_the_run_goes_on(service, jobs, tmp_path, words):
+    """And nothing else: no traceback, no complaint about a result."""
+    with run_sleeper(service, jobs, tmp_path, *words) as command:
+        if words == ("run",):
+            assert command.stdout.readline() == "begun\n"
+        else:
+            pause(1)  # it waits
+        command.send_signal(signal.SIGINT)
+        out, error = command.communicate(timeout=80)
+    assert command.returncode == 130
+    assert (out, error) == ("", "ipycron: the run goes on in the service\n")
+    assert find(service, "sleeper")["status"] == "running"
+    run(service, "stop", "--force", "sleeper")
+
+
+def test_interrupted_stop_says_nothing(service, jobs, tmp_path):
+    """It waits for the run in progress, which may take a while."""
+    with run_sleeper(service, jobs, tmp_path, "run") as command:
+        command.stdout.readline()
+        command.send_signal(signal.SIGINT)
+        command.communicate(timeout=80)
+    client = service.attach()
+    client.declare(declare_file(jobs("", "c.py"), "other", NIGHTLY))
+    with subprocess.Popen(
+        [*COMMAND, "stop", "sleeper", "other"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **service.env},
+    ) as stop:
+        client.wait_for("task:stopped")  # the other one
+        stop.send_signal(signal.SIGINT)
+        assert stop.communicate(timeout=80) == (b"", b"")
+    assert stop.returncode == 130
+    client.close()
+    run(service, "stop", "--force", "sleeper")
+
+
+def test_reader_that_leaves_ends_the_command_without_a_word(service, jobs):
+    """`ipycron run NAME | head`: the run goes on."""
+    text = "import time\nfor i in range(400):\n    print('line', i)\n"
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs(f"{text}    time.sleep(0.01)"), "long", NIGHTLY))
+    with subprocess.Popen(
+        [*COMMAND, "run", "long"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **service.env},
+    ) as command:
+        assert command.stdout.readline() == b"line 0\n"
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    client.wait_for("execution:finished")
+    client.close()
 
 
 def test_client_that_is_slow_to_greet_is_served(service):
