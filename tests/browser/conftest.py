@@ -641,20 +641,15 @@ def kept(server, browser):
     page.close()
 
 
-@pytest.fixture
-def open_notebook(server, browser):
-    """Open notebooks for one test in JupyterLab, each with a kernel of its own."""
-    opened = []
-
-    def open_():
-        opened.append(Notebook(server, browser, "lab"))
-        opened[-1].open()
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        each.close()
-    assert [error for each in opened for error in each.errors] == []
+@pytest.fixture(scope="module")
+def lab_page(server, browser):
+    """A page with JupyterLab, in which the tests of a module open notebooks."""
+    opened = Notebook(server, browser, "lab")
+    opened.open()
+    opened.shut_down_kernel()
+    opened.command("application:toggle-left-area")
+    yield opened
+    opened.context.close()
 
 
 @pytest.fixture

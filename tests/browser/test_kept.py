@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from kept_service import ServiceOfTest
@@ -68,6 +70,67 @@ STATES = {
 }
 
 
+class Tab:
+    """One notebook of a page that shows several side by side, with its own kernel.
+
+    A page takes three seconds of the processor until it has loaded JupyterLab.
+    """
+
+    def __init__(self, whole, *, is_first: bool) -> None:
+        self.whole = whole
+        self.page = whole.page
+        path = f"{secrets.token_hex(4)}.ipynb"
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("")])
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(book, whole.server.root / path)
+        self.id = self.page.evaluate(
+            """async ([path, isFirst]) => {
+              const { commands, shell } = window.jupyterapp;
+              const others = isFirst ? [...shell.widgets("main")] : [];
+              const options = { mode: isFirst ? "tab-after" : "split-right" };
+              const open = { path, options };
+              const opened = await commands.execute("docmanager:open", open);
+              for (const other of others) other.dispose();
+              return opened.id;
+            }""",
+            [path, is_first],
+        )
+        self.root = self.page.locator(f'[id="{self.id}"]')
+        self._activate()
+        whole.wait_for_kernel()
+
+    def _activate(self) -> None:
+        """Make it the one that commands are for, as a click into it does."""
+        self.page.evaluate("(id) => window.jupyterapp.shell.activateById(id)", self.id)
+        self.page.wait_for_function(
+            "(id) => window.jupyterapp.shell.currentWidget?.id === id", arg=self.id
+        )
+
+    def run(self, source: str, *, is_awaited: bool = True) -> None:
+        """Add a cell at the end, run it, and wait until it has finished."""
+        self._activate()
+        self.whole.run(source, is_awaited=is_awaited)
+
+    def load(self, env: dict[str, str]) -> None:
+        """Have the kernel load ipycron, with a service of its own."""
+        self.run(f"import os\nos.environ.update({env!r})")
+        self.run("%load_ext ipycron")
+
+    def kill_kernel(self) -> None:
+        """Kill the kernel, and wait for the one that Jupyter starts in its place."""
+        kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        self.run(kill, is_awaited=False)
+        dialog = self.page.locator(".jp-Dialog")
+        expect(dialog).to_contain_text("Kernel Restarting")
+        dialog.get_by_role("button", name="Ok").click()
+        self.whole.wait_for_kernel()
+
+    def shut_down(self) -> None:
+        """Shut the kernel down."""
+        self._activate()
+        self.whole.shut_down_kernel()
+
+
 def list_mentions():
     """Yield what the processes have in their environment, and their open files."""
     for process in psutil.process_iter():
@@ -96,21 +159,25 @@ def service():
 
 
 @pytest.fixture
-def open_loaded(service, open_notebook):  # the notebooks are closed first
+def open_loaded(service, lab_page):  # the kernels end first
     """Open notebooks that use the service of this test, with ipycron loaded."""
+    tabs = []
 
     def open_():
-        notebook = open_notebook()
-        notebook.run(f"import os\nos.environ.update({service.env!r})")
-        notebook.run("%load_ext ipycron")
-        return notebook
+        tabs.append(Tab(lab_page, is_first=not tabs))
+        tabs[-1].load(service.env)
+        return tabs[-1]
 
-    return open_
+    lab_page.errors.clear()
+    yield open_
+    for tab in tabs:
+        tab.shut_down()
+    assert lab_page.errors == []
 
 
 def get_row(notebook, name):
     """Return a task's row in the panel."""
-    return notebook.page.locator(".icr-panel .icr-row").filter(
+    return notebook.root.locator(".icr-panel .icr-row").filter(
         has=notebook.page.locator(".icr-name", has_text=re.compile(f"^{name}$"))
     )
 
@@ -128,32 +195,31 @@ def get_button(notebook, name, verb):
 
 def read_last(notebook):
     """Return the last output of a notebook."""
-    return notebook.page.locator(".jp-OutputArea-output").last
+    return notebook.root.locator(".jp-OutputArea-output").last
 
 
 @LONG
 def test_kept_cell_goes_on_when_its_kernel_is_killed(open_loaded, service):
-    """The next notebook says so when it loads ipycron, shows it live, and ends it."""
-    first = open_loaded()
-    first.run("rate = 21")
-    first.run(CELL)
-    card = first.page.locator(".icr-card")
+    """The next kernel says so when it loads ipycron, shows it live, and ends it."""
+    notebook = open_loaded()
+    notebook.run("rate = 21")
+    notebook.run(CELL)
+    card = notebook.root.locator(".icr-card").last
     expect(card.locator(".icr-status")).to_have_text(re.compile("(idle|running), kept"))
     expect(card).to_contain_text(f"kept by the service, process {service.pid}")
-    first.run("import signal; os.kill(os.getpid(), signal.SIGKILL)", is_awaited=False)
+    notebook.kill_kernel()
 
-    second = open_loaded()
-    expect(read_last(second)).to_have_text("ipycron keeps 1 task: tick")
-    second.run("import ipycron\nipycron.panel()")
-    counts = get_row(second, "tick").locator(".icr-counts")
+    notebook.load(service.env)
+    expect(read_last(notebook)).to_have_text("ipycron keeps 1 task: tick")
+    notebook.run("import ipycron\nipycron.panel()")
+    counts = get_row(notebook, "tick").locator(".icr-counts")
     expect(counts).to_have_text(re.compile(r"^\d+ ok$"))
     before = counts.inner_text()
     expect(counts).not_to_have_text(before)
-    second.run("ipycron.get_task('tick')")
-    card = second.page.locator(".icr-card")
+    notebook.run("ipycron.get_task('tick')")
     expect(card.locator(".icr-output")).to_contain_text("rate 21")
-    second.run("%cron destroy tick")
-    expect(get_row(second, "tick")).to_have_count(0)
+    notebook.run("%cron destroy tick")
+    expect(get_row(notebook, "tick")).to_have_count(0)
     # A task that has ended is kept no more.
     expect(card.locator(".icr-status")).to_have_text("destroyed")
     assert service.attach().tasks == {}
@@ -207,7 +273,7 @@ def test_row_says_that_the_service_is_stopped_and_comes_back(open_loaded, servic
     expect_state(notebook, "True", "failing, kept")
     expect(get_row(notebook, "True")).to_contain_text("ipycron service start")
     get_button(notebook, "True", "Start").click()
-    notice = notebook.page.locator(".icr-panel .icr-notices .icr-notice")
+    notice = notebook.root.locator(".icr-panel .icr-notices .icr-notice")
     expect(notice).to_contain_text("it does not run")
     own = get_row(notebook, "False").locator(".icr-counts")
     before = own.inner_text()
@@ -229,9 +295,9 @@ def test_kept_tasks_can_be_read_by_everybody(open_loaded):
     notebook.run("display(ipycron.get_task('report'), ipycron.panel())")
     for name, state in STATES.items():
         expect_state(notebook, name, state)
-    panel = notebook.page.locator(".icr-panel")
+    panel = notebook.root.locator(".icr-panel")
     expect(panel.locator(".icr-top")).to_contain_text("10 tasks")
-    card = notebook.page.locator(".icr-card")
+    card = notebook.root.locator(".icr-card")
     expect(card.locator(".icr-trace:visible")).to_contain_text("no <b>luck</b>")
     panel.get_by_role("searchbox").fill("kept")
     expect(panel.locator(".icr-row")).to_have_count(7)
@@ -245,13 +311,13 @@ def test_kept_tasks_can_be_read_by_everybody(open_loaded):
     SCREENSHOTS.mkdir(exist_ok=True)
     faults = []
     for theme in ("JupyterLab Light", "JupyterLab Dark"):
-        notebook.set_theme(theme)
+        notebook.whole.set_theme(theme)
         notebook.page.wait_for_timeout(500)
         shade = theme.split()[1].lower()
         for name, view in (("kept-card", card), ("kept", panel)):
             (SCREENSHOTS / f"{name}-{shade}.png").write_bytes(view.screenshot())
-        faults += notebook.find_faults(".icr-card", ".icr-panel")
-    notebook.set_theme("JupyterLab Light")
+        faults += notebook.whole.find_faults(".icr-card", ".icr-panel")
+    notebook.whole.set_theme("JupyterLab Light")
     assert faults == []
     notebook.run("[task.destroy(force=True) for task in ipycron.get_tasks().values()]")
     eventually(lambda: panel.locator(".icr-row").count() == 0, "an empty panel", 60)
