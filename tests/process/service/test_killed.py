@@ -134,6 +134,37 @@ def test_no_slot_is_lost_or_runs_twice_through_kills(
     assert slots.find_doubled() == []
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.2, 0.5, 1.0])
+def test_slots_of_a_restart_are_owed_through_a_kill(service, slots, delay):
+    """The next service is killed before it has made up for all of them, or for any."""
+    service.start()
+    client = service.attach()
+    task_id = client.declare(
+        declare_file(slots.job, "report", start_timeout=PATIENCE, tolerance=0.5)
+    )
+    client.wait_for("execution:finished", task_id)
+    family = service.find_family()
+    family[0].terminate()
+    psutil.wait_procs(family, PATIENCE)
+    pause(2.5)  # two slots at least are those of the restart
+    service.start()
+    family = service.find_family()
+    thread, _ = kill_in_the_middle(service, "both", delay)
+    thread.join(PATIENCE)
+    psutil.wait_procs(family, PATIENCE)
+    service.start()
+    client = service.attach()
+    client.wait_for("execution:finished", task_id)
+    client.wait_for("execution:finished", task_id)
+    client.control(task_id, "destroy")
+    assert service.end()
+    ran = set(slots.read())
+    known = ran | read_slots(service, "report")
+    missing = set(range(min(ran), max(ran) + 1)) - known
+    assert not missing, f"missing: {sorted(missing)} of {sorted(ran)}"
+    assert slots.find_doubled() == []
+
+
 def read_slots(service, name):
     """Return the slots of which the history says what became of them."""
     slots = set()
