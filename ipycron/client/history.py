@@ -154,8 +154,9 @@ class ClientHistory:
         """Return the time since an earlier life in which the task did not run (C1).
 
         None if there was no such life, if it had another schedule, if the user ended
-        it, or if it goes on. Nor is it known if the clock was ahead then; the slots
-        after now are still to come (C3). Reads the file: not on the client's loop.
+        it, or if it goes on. If the clock was ahead then, nothing is known of the time
+        up to this life; the slots after now are still to come (C3). Reads the file: not
+        on the client's loop.
 
         Args:
             task: the task.
@@ -178,22 +179,19 @@ class ClientHistory:
         last = lives[0]
         is_ours = last.schedule == life.schedule
         if any(is_corrected(now, one.since) for one in lives if not one.is_alive):
-            schedule = task.schedule if is_ours else None
             # Before this life, which is now the newest one.
-            before = min(now, life.declared_at)
-            recounted = Recounted(task_id=last.key, since=before, schedule=schedule)
+            since = until = min(now, life.declared_at)
+            schedule = task.schedule if is_ours else None
+            recounted = Recounted(task_id=last.key, since=since, schedule=schedule)
             self._keeper.recorder.note_recount(recounted)
-            return None
+        else:
+            catches_up = is_owed or task.options.gaps.mode != "none"
+            since = find_since(lives, catches_up=catches_up)
+            # Every slot that has run by its end has a row.
+            until = min(now, max(since, last.ended_at or since))
         if not is_ours or last.end in ("stopped", "destroyed"):
             return None
-        catches_up = is_owed or task.options.gaps.mode != "none"
-        since = find_since(lives, catches_up=catches_up)
-        return Outage(
-            since=since,
-            # Every slot that has run by its end has a row.
-            until=min(now, max(since, last.ended_at or since)),
-            is_clean=last.end == "shutdown",
-        )
+        return Outage(since=since, until=until, is_clean=last.end == "shutdown")
 
     def note(self, notice: Notice, task: TaskRecord | None = None) -> None:
         """Record an event; of a run that has ended, with what the task remembers."""

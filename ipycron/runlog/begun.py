@@ -7,6 +7,10 @@ which a killed process cannot take back; only a power failure can.
 
 Two files are kept, the present one and the one before it: many more runs than can be
 without a row.
+
+A line that is a bare number is an instant, Unix seconds: the clock was set back to it
+and had been wrong before (C3). What was noted earlier in the file with a later instant
+is void: those slots are still to come.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import msgspec
 from ipycron.scheduling.events import (
     Reason,  # noqa: TC001 - msgspec reads the annotations
 )
+from ipycron.scheduling.plan import is_corrected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,11 +72,31 @@ class BegunNotes:
         Raises:
             OSError: if that is not possible.
         """
+        self._write(begun)
+
+    def correct(self, now: float) -> None:
+        """Note that the clock was set back to `now`, from a time that was wrong.
+
+        Raises:
+            OSError: if that is not possible.
+        """
+        self._write(now)
+
+    def correct_if_ahead(self, now: float) -> None:
+        """Note the same if what the file has is of a clock that was ahead.
+
+        Raises:
+            OSError: if that is not possible.
+        """
+        if any(is_corrected(now, begun.at) for begun in _read_valid(self._path)):
+            self.correct(now)
+
+    def _write(self, line: Begun | float) -> None:
         if self._descriptor < 0 or self._size > MAX_BYTES:
             self._open()
         # The end of the line comes first: what a full disk has cut short is one line.
-        line = b"\n" + msgspec.json.encode(begun)
-        self._size += os.write(self._descriptor, line)
+        data = b"\n" + msgspec.json.encode(line)
+        self._size += os.write(self._descriptor, data)
 
     def close(self) -> None:
         """Close the file, until there is another note. May be repeated."""
@@ -88,21 +113,34 @@ class BegunNotes:
         self._size = os.fstat(self._descriptor).st_size
 
 
-def read_begun(path: Path) -> dict[str, list[Begun]]:
-    """Return which slots have begun, by name, in the order of their notes."""
-    by_id: dict[str, Begun] = {}
-    for begun in _read(path):
-        if begun.is_withdrawn:
-            by_id.pop(begun.run_id, None)
-        else:
-            by_id.setdefault(begun.run_id, begun)
+def read_begun(path: Path, *, now: float) -> dict[str, list[Begun]]:
+    """Return which slots have begun, by name, in the order of their notes.
+
+    Args:
+        path: of the notes.
+        now: Unix seconds; what a clock noted that was ahead of it is left out.
+    """
     found: dict[str, list[Begun]] = {}
-    for begun in by_id.values():
-        found.setdefault(begun.name, []).append(begun)
+    for begun in _read_valid(path):
+        if not is_corrected(now, begun.at):
+            found.setdefault(begun.name, []).append(begun)
     return found
 
 
-def _read(path: Path) -> Iterator[Begun]:
+def _read_valid(path: Path) -> list[Begun]:
+    """Return the notes of slots that have begun, each once."""
+    by_id: dict[str, Begun] = {}
+    for line in _read(path):
+        if not isinstance(line, Begun):
+            by_id = {key: begun for key, begun in by_id.items() if begun.at <= line}
+        elif line.is_withdrawn:
+            by_id.pop(line.run_id, None)
+        else:
+            by_id.setdefault(line.run_id, line)
+    return list(by_id.values())
+
+
+def _read(path: Path) -> Iterator[Begun | float]:
     for file in (path.with_name(f"{path.name}{_EARLIER}"), path):
         try:
             lines = file.read_bytes().split(b"\n")
@@ -110,6 +148,6 @@ def _read(path: Path) -> Iterator[Begun]:
             continue  # there was none, or it cannot be read: nothing is known
         for line in lines:
             try:
-                yield msgspec.json.decode(line, type=Begun)
+                yield msgspec.json.decode(line, type=Begun | float)
             except (msgspec.MsgspecError, ValueError):
                 continue  # it was cut short: its run did not begin

@@ -194,7 +194,7 @@ def plan_outage(
     now = outage.until if now is None else now
     catches_up = catch_up is not None and catch_up.mode != "none"
     if outage.is_clean and not catches_up:
-        return Beat(next_slot=schedule.find_next(now))
+        return Beat(next_slot=schedule.find_next(max(now, outage.since)))
     settled = outage.settled
     missed: tuple[int, ...] = ()
     pause = _find_pause(outage, now)

@@ -159,8 +159,9 @@ class Keeper:
         await saver.call(Store.collect)
         ended = await saver.call(Store.read_mark, _ENDED)
         now = self._client.clock.now()
-        self._is_handed_over = ended is not None and 0 <= now - ended < HANDOVER
-        self._begun = await self._read_begun()
+        # If the clock was set back since then, nobody knows how long ago that is.
+        self._is_handed_over = ended is not None and now - ended < HANDOVER
+        self._begun = await self._read_begun(now)
         pools = await saver.call(Store.read_pools)
         for name, limit in pools.items():
             self._client.set_pool(name, limit)
@@ -174,9 +175,10 @@ class Keeper:
             if kept is not None and kept.record is not None and kept.state.is_started:
                 self._spawn(self._start_again(kept))
 
-    async def _read_begun(self) -> dict[str, list[Begun]]:
-        """Return what is noted of the slots that have begun, by name."""
-        return await self._loop.run_in_executor(None, read_begun, self._places.begun)
+    async def _read_begun(self, now: float) -> dict[str, list[Begun]]:
+        """Return what is noted of the slots that have begun by now, by name."""
+        read = partial(read_begun, self._places.begun, now=now)
+        return await self._loop.run_in_executor(None, read)
 
     async def prepare_end(self, *, is_restart: bool) -> None:
         """Begin nothing more; let the clients know, and save what is to be saved."""
@@ -390,7 +392,7 @@ class Keeper:
             old.is_replaced = True
             record.replaces = old.record.id
         if declaration.is_started:
-            begun = await self._read_begun()
+            begun = await self._read_begun(self._client.clock.now())
             await self._start(record, begun.get(record.name, []))
         state = KeptState(
             is_started=declaration.is_started,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from ipycron.process.refusal import describe
@@ -39,6 +40,15 @@ class NotedBeginnings:
         if self._notes is not None:
             self._notes.close()
         self._notes = BegunNotes(path)
+        # The supervisor before this one may have been lost with a wrong clock.
+        with contextlib.suppress(OSError):  # the next note warns
+            self._notes.correct_if_ahead(self._clock.now())
+
+    def handle_set_back(self) -> None:
+        """Void what was noted while the clock was ahead: it was corrected (C3)."""
+        if self._notes is not None:
+            with contextlib.suppress(OSError):  # as above
+                self._notes.correct(self._clock.now())
 
     def add(self, task_id: str, run: ScheduledExecution) -> None:
         """Note that a slot is about to begin; see `Beginnings`."""

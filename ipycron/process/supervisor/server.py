@@ -143,7 +143,7 @@ class Supervisor:
             note_attempt=self._note_attempt,
             beginnings=self._beginnings,
             elector=self._elector,
-            on_set_back=lambda *step: self._client.send(ClockSetBack(*step)),
+            on_set_back=self._handle_set_back,
             warn=self._warn,
         )
         self._places = ClientPlaces(self._scheduler.pools, self._client.send)
@@ -152,6 +152,10 @@ class Supervisor:
         self._ending: asyncio.Task[None] | None = None
         self._launcher.zygote.preload(_WARM)
         self._client.send(Hello(os.getpid()))
+
+    def _handle_set_back(self, seconds: float, since: float) -> None:
+        self._beginnings.handle_set_back()
+        self._client.send(ClockSetBack(seconds, since))
 
     # --- the client's requests --------------------------------------------------
 

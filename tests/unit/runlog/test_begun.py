@@ -7,6 +7,9 @@ import pytest
 
 from ipycron.runlog.begun import MAX_BYTES, Begun, BegunNotes, read_begun
 
+NOW = 20_000.0
+AHEAD = 90_000.0  # of it
+
 
 def make(slot, name="report"):
     """Return a note."""
@@ -36,7 +39,7 @@ def test_notes_are_read_by_name_and_in_order(path, write):
     notes = write(path)
     notes.add(make(120, 'a "b"\n\u2028ü'))
     notes.add(make(180))
-    assert read_begun(path) == {
+    assert read_begun(path, now=NOW) == {
         "report": [make(60), make(180)],
         'a "b"\n\u2028ü': [make(120, 'a "b"\n\u2028ü')],
     }
@@ -50,14 +53,14 @@ def test_slot_that_was_withdrawn_has_not_begun(path, write):
     notes.add(make(120))
     notes.add(make(60))
     notes.add(msgspec.structs.replace(make(120), is_withdrawn=True))
-    assert read_begun(path) == {"report": [make(60)]}
+    assert read_begun(path, now=NOW) == {"report": [make(60)]}
 
 
 def test_nothing_is_known_without_a_file(path):
     """Nor of a folder in its place."""
-    assert read_begun(path) == {}
+    assert read_begun(path, now=NOW) == {}
     path.mkdir()
-    assert read_begun(path) == {}
+    assert read_begun(path, now=NOW) == {}
 
 
 @pytest.mark.parametrize("cut", [b"\n", b'\n["report",60', b"\n\xff\x00", b"\n[]\n{}"])
@@ -67,7 +70,7 @@ def test_note_that_was_cut_short_is_no_note(path, write, cut):
     with path.open("ab") as file:
         file.write(cut)
     write(path).add(make(120))
-    assert read_begun(path) == {"report": [make(60), make(120)]}
+    assert read_begun(path, now=NOW) == {"report": [make(60), make(120)]}
 
 
 def test_files_stay_small_and_keep_the_newest(path, write):
@@ -75,7 +78,7 @@ def test_files_stay_small_and_keep_the_newest(path, write):
     notes, count = write(path), 12_000
     for slot in range(count):
         notes.add(make(slot))
-    known = [each.slot for each in read_begun(path)["report"]]
+    known = [each.slot for each in read_begun(path, now=NOW)["report"]]
     assert known == list(range(count - len(known), count))
     assert 3000 < len(known) < count
     sizes = [file.stat().st_size for file in path.parent.iterdir()]
@@ -90,4 +93,38 @@ def test_refusal_is_raised_and_the_next_note_is_tried(path, write):
         notes.add(make(60))
     (path / "gone").mkdir(parents=True)
     notes.add(make(120))
-    assert read_begun(path / "gone" / "begun") == {"report": [make(120)]}
+    assert read_begun(path / "gone" / "begun", now=NOW) == {"report": [make(120)]}
+
+
+def test_slots_of_a_clock_that_was_ahead_have_not_begun(path, write):
+    """Neither when it is found out, nor when the right clock has got there (C3)."""
+    notes = write(path)
+    notes.add(make(NOW - 10))
+    notes.add(make(NOW + AHEAD))
+    known = {"report": [make(NOW - 10)]}
+    assert read_begun(path, now=NOW) == known
+    write(path).correct_if_ahead(NOW)
+    assert read_begun(path, now=NOW + 2 * AHEAD) == known
+    later = msgspec.structs.replace(make(NOW + AHEAD), run_id="again")
+    notes.add(later)
+    assert read_begun(path, now=NOW + 2 * AHEAD) == {
+        "report": [*known["report"], later]
+    }
+
+
+def test_correction_voids_what_was_noted_with_later_instants(path, write):
+    """A slot that was begun since the clock was right again has begun."""
+    notes = write(path)
+    notes.add(make(NOW + AHEAD))
+    notes.add(make(NOW))
+    notes.correct(NOW + 1)
+    assert read_begun(path, now=NOW + 2 * AHEAD) == {"report": [make(NOW)]}
+
+
+def test_notes_of_a_clock_that_was_a_little_ahead_are_valid(path, write):
+    """What has passed then is not run again."""
+    notes = write(path)
+    notes.add(make(NOW + 3600))
+    notes.correct_if_ahead(NOW)
+    assert read_begun(path, now=NOW) == {"report": [make(NOW + 3600)]}
+    assert len(path.read_bytes().split()) == 1

@@ -268,6 +268,20 @@ async def test_task_goes_on_after_an_outage_that_a_clock_ahead_has_told(world):
     assert [note.since - HOUR for note in notes] == [0]
 
 
+@pytest.mark.parametrize("catch_up", ["none", "all"])
+@pytest.mark.parametrize("is_clean", [True, False])
+async def test_slots_that_an_earlier_life_has_settled_do_not_run_again(
+    world, is_clean, catch_up
+):
+    """The clock was set back a little while there was no process."""
+    outage = Outage(since=HOUR + 120, until=HOUR, is_clean=is_clean)
+    world.add(catch_up=catch_up)
+    await world.scheduler.start("t", outage=outage)
+    await world.clock.advance(250)
+    assert world.slots("execution:started") == [180, 240]
+    assert world.slots("execution:missed") == []
+
+
 async def test_slots_since_a_correction_are_of_the_outage_that_follows(world):
     """The history is told once more of a correction that it may not know."""
     notes = []
