@@ -57,6 +57,9 @@ class Observer(Protocol):
     ) -> None:
         """Tell whoever requested a run that there is none."""
 
+    def see_set_back(self) -> None:
+        """Pass on that the slots of all tasks are counted anew (C3)."""
+
 
 class ServiceClient(Client):
     """A client whose tasks others have declared, and are followed by.
@@ -93,6 +96,12 @@ class ServiceClient(Client):
         super().handle_notice(notice)
         if self.observer is not None:
             self.observer.see_notice(notice)
+
+    def handle_set_back(self, seconds: float, since: float) -> None:
+        """Follow a clock that was set back, then report it."""
+        super().handle_set_back(seconds, since)
+        if self.observer is not None:
+            self.observer.see_set_back()
 
     def handle_attempt(self, began: AttemptBegan) -> None:
         """Show that a queued attempt has begun, then report it."""

@@ -630,6 +630,13 @@ class Keeper:
             kept.state = state
             self._saver.put(record.id, state)
 
+    def see_set_back(self) -> None:
+        """Tell all clients what is known of the tasks, now that the clock is right."""
+        for kept in self._tasks.values():
+            if kept.record is not None:
+                self._note_state(kept)
+            self._show(kept)
+
     def see_attempt(self, began: AttemptBegan) -> None:
         """Pass on that a queued attempt has begun."""
         if began.task_id in self._tasks:

@@ -205,6 +205,7 @@ def declare_file(path, name, when="* * * * * *", *, origin=None, **options):
     trigger = read_trigger(when, hash_id=name)
     is_started = options.pop("is_started", True)
     history = options.pop("history", True)
+    options.setdefault("start_timeout", PATIENCE)  # its first start is a slow one
     register = Register(
         task_id=task_id,
         name=name,

@@ -18,6 +18,8 @@ from history_books import list_slots, read
 from kept_service import PATIENCE, declare_file
 from polling import eventually
 
+from ipycron.process.wire.protocol import Pausing
+from ipycron.scheduling.events import Pause
 from ipycron.scheduling.policy import CatchUp
 
 SUPPORT = Path(__file__).parents[2] / "support"
@@ -57,7 +59,7 @@ def clock(service, tmp_path):
 
 def declare(client, slots, catch_up):
     """Have a task kept that runs each second; return its id."""
-    options = {"catch_up": catch_up, "tolerance": 5, "start_timeout": PATIENCE}
+    options = {"catch_up": catch_up, "tolerance": 5}
     return client.declare(declare_file(slots.job, "night", **options))
 
 
@@ -116,6 +118,27 @@ def test_clock_that_is_set_ahead_and_corrected(service, slots, clock, catch_up):
     check_whole(known)
     assert LATER < known[-1] - known[0] < AHEAD // 2
     assert len(ahead) >= 2
+
+
+def test_correction_is_told_to_clients(service, slots, clock):
+    """Else they would show, hours later, that the next slot has passed already."""
+    service.start()
+    client = service.attach()
+    clock.set(AHEAD)
+    declare(client, slots, "none")
+    rare = client.declare(declare_file(slots.job, "rare", "0 0 1 1 *"))
+    client.request(lambda n: Pausing(n, rare, Pause(since=clock.read())))
+    await_runs(client, clock)
+    client = service.attach()
+    state = client.tasks[rare].state
+    assert min(state.passed, state.pause.since) > time.time() + AHEAD // 2  # noqa: TID251 - the right clock's
+    clock.set(0)
+    await_runs(client, clock)
+    deadline = time.monotonic() + PATIENCE
+    while client.tasks[rare].state.passed is not None:
+        assert time.monotonic() < deadline
+        client.receive()
+    assert client.tasks[rare].state.pause.since < clock.read() + 1
 
 
 @pytest.mark.parametrize("catch_up", ["none", "all"])

@@ -52,10 +52,7 @@ def test_nightly_scripts_hold_no_process(service, tmp_path, record_property):
     service.start()
     client = service.attach()
     for number in range(MANY):
-        declaration = declare_file(
-            job, f"task-{number}", "0 3 * * *", start_timeout=PATIENCE
-        )
-        client.declare(declaration)
+        client.declare(declare_file(job, f"task-{number}", "0 3 * * *"))
     # Service, supervisor, zygote: no worker.
     eventually(lambda: len(service.find_family()) == 3, service.find_family, PATIENCE)
     memory = measure_memory(service.find_family())

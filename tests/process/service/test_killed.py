@@ -139,9 +139,7 @@ def test_slots_of_a_restart_are_owed_through_a_kill(service, slots, delay):
     """The next service is killed before it has made up for all of them, or for any."""
     service.start()
     client = service.attach()
-    task_id = client.declare(
-        declare_file(slots.job, "report", start_timeout=PATIENCE, tolerance=0.5)
-    )
+    task_id = client.declare(declare_file(slots.job, "report", tolerance=0.5))
     client.wait_for("execution:finished", task_id)
     family = service.find_family()
     family[0].terminate()
