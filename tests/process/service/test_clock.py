@@ -120,6 +120,40 @@ def test_clock_that_is_set_ahead_and_corrected(service, slots, clock, catch_up):
     assert len(ahead) >= 2
 
 
+@pytest.mark.parametrize("what", ["supervisor", "both"])
+@pytest.mark.parametrize("lost", ["before", "unnoticed", "after"])
+def test_processes_are_lost_with_the_clock_that_was_ahead(
+    service, slots, clock, lost, what
+):
+    """Just before the correction, before it is noticed, or right after that."""
+
+    def kill():
+        family = service.find_family()
+        for process in family[1:2] if what == "supervisor" else family[:2]:
+            process.kill()
+
+    service.start()
+    client = service.attach()
+    declare(client, slots, "none")
+    await_runs(client, clock)
+    clock.set(AHEAD)
+    await_runs(client, clock)
+    if lost == "before":
+        kill()
+    clock.set(LATER)
+    if lost == "unnoticed":
+        kill()
+    elif lost == "after":
+        await_runs(client, clock, 1)
+        kill()
+    service.start()
+    await_runs(service.attach(), clock)
+    ahead, known = read_books(service)
+    check_whole(known)
+    assert LATER < known[-1] - known[0] < AHEAD // 2
+    assert ahead
+
+
 def test_correction_is_told_to_clients(service, slots, clock):
     """Else they would show, hours later, that the next slot has passed already."""
     service.start()
