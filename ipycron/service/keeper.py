@@ -189,6 +189,7 @@ class Keeper:
 
     def close(self) -> None:
         """Save the last states; called when the client is gone, on any thread."""
+        self._server.close()
         # One that has not run hands nothing over: what was owed before still is.
         mark = _ENDED if self._is_open else None
         self._saver.close(mark, self._client.clock.now())

@@ -312,8 +312,8 @@ class Server:
         for visitor in self:
             visitor.send(message, payload)
 
-    async def close(self, timeout: float) -> None:
-        """Accept no one any more; disconnect all once they have read the last words."""
+    def close(self) -> None:
+        """Accept no one any more, and disconnect all; also when the loop is closed."""
         if self._watch is not None:
             self._watch.cancel()
         if self._sock is not None:
@@ -322,9 +322,7 @@ class Server:
             if identify(self._path) == self._identity:
                 with contextlib.suppress(OSError):
                     self._path.unlink()
-        visitors = list(self._visitors)
-        await asyncio.gather(*(v.channel.flush(timeout) for v in visitors))
-        for visitor in visitors:
+        for visitor in list(self._visitors):
             visitor.close()
 
 
