@@ -64,6 +64,7 @@ from ipycron.service.server import MAX_ERROR_BYTES, Server, Visitor
 from ipycron.service.store import KeptState, Store
 from ipycron.service.tasks import (
     KeptTask,
+    get_record,
     limit_runs,
     make_gone,
     read_state,
@@ -73,7 +74,7 @@ from ipycron.service.tasks import (
 from ipycron.service.unwritten import UnwrittenSlots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from ipycron.client.completion import Completion
     from ipycron.client.record import TaskRecord
@@ -245,6 +246,9 @@ class Keeper:
         async with self._starts:
             record = kept.record
             assert record is not None
+            is_kept = self._tasks.get(kept.id) is kept
+            if not (is_kept and kept.state.is_started):
+                return  # it was stopped, destroyed or replaced before its turn
             try:
                 await self._start(record, self._begun.pop(record.name, []))
             except StartRevoked:
@@ -400,12 +404,12 @@ class Keeper:
             pause=declaration.register.pause,
             runs_left=declaration.register.policy.max_executions,
         )
-        is_over = record.observed.status == "destroyed"  # its only run is
         await self._saver.call(Store.put, declaration, payload, state)
+        is_over = record.observed.status == "destroyed"  # its only run is
         if is_over:
             await self._saver.call(Store.remove, record.id)
         if old is not None:
-            self._tasks.pop(old.declaration.register.task_id, None)
+            self._tasks.pop(old.id, None)
             self._dismiss(old)
         if is_over:
             return
@@ -436,27 +440,57 @@ class Keeper:
 
     def _dismiss(self, old: KeptTask) -> None:
         """End a task that was replaced; the store has the new one already."""
-        task_id = old.declaration.register.task_id
         if old.record is not None:
             self._destroy(old.record)
-        now = self._client.clock.now()
-        gone = describe_notice(make_gone(task_id, now))
-        self._server.broadcast(gone)
+        self._tell_gone(old)
 
     def _destroy(self, record: TaskRecord) -> None:
         completion = record.control("destroy")
         completion.watch(lambda end: end.peek())
 
-    async def _control(self, message: Control) -> None:
+    @contextlib.asynccontextmanager
+    async def _holding(self, task_id: str) -> AsyncIterator[KeptTask]:
+        """Find a task for a request; others of its name wait meanwhile.
+
+        Raises:
+            TaskDestroyed: if it is kept no longer, or not when its turn has come.
+        """
         self._check_open()
-        kept = self._tasks.get(message.task_id)
-        if kept is None:
-            if message.action == "start":
-                raise TaskDestroyed(name=message.task_id)
-            return
+        kept = self._find(task_id)
         async with self._get_lock(kept.name):
-            if self._tasks.get(message.task_id) is kept:
+            if self._tasks.get(task_id) is not kept:
+                raise TaskDestroyed(name=kept.name)
+            yield kept
+
+    def _find(self, task_id: str) -> KeptTask:
+        kept = self._tasks.get(task_id)
+        if kept is None:
+            raise TaskDestroyed(name=task_id)
+        return kept
+
+    async def _control(self, message: Control) -> None:
+        is_start = message.action == "start"
+        if not is_start:
+            self._hurry(message)
+        try:
+            async with self._holding(message.task_id) as kept:
                 await self._control_kept(kept, message)
+        except TaskDestroyed:
+            if is_start:
+                raise
+
+    def _hurry(self, message: Control) -> None:
+        """Stop a task before the request that it waits for is done.
+
+        That may be a start, whose job is still being loaded, or a stop that lets runs
+        in progress come to their end, and now shall not.
+        """
+        kept = self._tasks.get(message.task_id)
+        if kept is None or kept.record is None or self._is_ending:
+            return
+        if self._get_lock(kept.name).locked():
+            stop = kept.record.control("stop", force=message.force)
+            stop.watch(lambda end: end.peek())
 
     async def _control_kept(self, kept: KeptTask, message: Control) -> None:
         record, action = kept.record, message.action
@@ -466,8 +500,13 @@ class Keeper:
             if action == "destroy":
                 await self._remove(kept)
             return
+        if action == "stop":
+            # Also where it was not started yet, and tells nobody that it has stopped.
+            self._change(kept, is_started=False)
         try:
             await ended(record.control(action, force=message.force))
+        except StartRevoked:
+            raise
         except Exception as error:
             if action == "start":
                 self._fail(kept, error)
@@ -480,31 +519,32 @@ class Keeper:
 
     async def _remove(self, kept: KeptTask) -> None:
         """Keep a task no longer that was never loaded."""
-        task_id = kept.declaration.register.task_id
-        await self._saver.call(Store.remove, task_id)
-        self._tasks.pop(task_id, None)
-        self._server.broadcast(
-            describe_notice(make_gone(task_id, self._client.clock.now()))
-        )
+        await self._saver.call(Store.remove, kept.id)
+        self._tasks.pop(kept.id, None)
+        self._tell_gone(kept)
+
+    def _tell_gone(self, kept: KeptTask) -> None:
+        """Tell all clients that a task is kept no longer."""
+        gone = make_gone(kept.id, self._client.clock.now())
+        self._server.broadcast(describe_notice(gone))
 
     async def _pause(self, message: Pausing) -> None:
-        self._check_open()
-        kept = self._tasks.get(message.task_id)
-        if kept is None or kept.record is None:
-            return
-        completion: Completion[None] = kept.record.make_completion("pause")
-        self._client.pause(
-            kept.record, message.pause, completion, catch_up=message.catch_up
-        )
-        await ended(completion)
-        await self._saver.save()
+        with contextlib.suppress(TaskDestroyed):
+            async with self._holding(message.task_id) as kept:
+                record = get_record(kept)
+                completion: Completion[None] = record.make_completion("pause")
+                self._client.pause(
+                    record, message.pause, completion, catch_up=message.catch_up
+                )
+                await ended(completion)
+                await self._saver.save()
 
     async def _reschedule(self, message: Rescheduling) -> None:
-        self._check_open()
-        kept = self._tasks.get(message.task_id)
-        if kept is None or kept.record is None:
-            raise TaskDestroyed(name=message.task_id)
-        record = kept.record
+        async with self._holding(message.task_id) as kept:
+            await self._reschedule_kept(kept, message)
+
+    async def _reschedule_kept(self, kept: KeptTask, message: Rescheduling) -> None:
+        record = get_record(kept)
         trigger = make_trigger(message.trigger)
         trigger = trigger.begin(self._client.clock.now(), trigger.timezone)
         stored = await self._saver.call(Store.find, record.id)
@@ -535,18 +575,13 @@ class Keeper:
             self._saver.error = ""
 
     def _execute(self, visitor: Visitor, message: Execute) -> None:
-        kept = self._tasks.get(message.task_id)
-        if kept is None or kept.record is None:
-            error: Exception = (
-                TaskDestroyed(name=message.task_id)
-                if kept is None
-                else StartError(name=kept.name, reason=kept.error)
-            )
-            self._callers[message.execution_id] = visitor
-            self.see_refusal(message.task_id, message.execution_id, error)
-            return
         self._callers[message.execution_id] = visitor
-        self._client.execute(kept.record, message.execution_id, message.slot)
+        try:
+            record = get_record(self._find(message.task_id))
+        except (TaskDestroyed, StartError) as error:
+            self.see_refusal(message.task_id, message.execution_id, error)
+        else:
+            self._client.execute(record, message.execution_id, message.slot)
 
     # --- what clients see -----------------------------------------------------------
 
@@ -561,8 +596,12 @@ class Keeper:
         visitor.is_live = True
 
     def _show(self, kept: KeptTask) -> None:
-        """Tell all clients of a task that is new, or has changed."""
-        self._server.broadcast(Known(kept.declaration, read_state(kept)))
+        """Tell all clients of a task that is new, or has changed.
+
+        Of one that has ended meanwhile they have been told, and must not be again.
+        """
+        if self._tasks.get(kept.id) is kept:
+            self._server.broadcast(Known(kept.declaration, read_state(kept)))
 
     def _report(self, request_id: int) -> StatusReport:
         tasks = self._tasks.values()
@@ -609,27 +648,27 @@ class Keeper:
         self._note_state(kept)
 
     def _note_event(self, kept: KeptTask, notice: Notice) -> None:
-        state = kept.state
         if notice.event in (Event.TASK_STARTED, Event.TASK_RESTARTED):
-            state, kept.error = replace(state, is_started=True, error=""), ""
+            kept.error = ""
+            self._change(kept, is_started=True, error="")
         elif notice.event is Event.TASK_STOPPED:
-            state = replace(state, is_started=False)
+            self._change(kept, is_started=False)
         elif notice.event is Event.TASK_FAILED:
             kept.error = "" if notice.outcome is None else notice.outcome.summary
-            state = replace(state, is_started=False, error=kept.error)
-        if state != kept.state:
-            kept.state = state
-            self._saver.put(notice.task_id, state)
+            self._change(kept, is_started=False, error=kept.error)
 
     def _note_state(self, kept: KeptTask) -> None:
         """Have the pause and the runs left saved, if they have changed."""
-        record = kept.record
-        assert record is not None
-        observed = record.observed
-        state = replace(kept.state, pause=observed.pause, runs_left=observed.runs_left)
+        assert kept.record is not None
+        observed = kept.record.observed
+        self._change(kept, pause=observed.pause, runs_left=observed.runs_left)
+
+    def _change(self, kept: KeptTask, **changes: Any) -> None:
+        """Have a state saved soon, if it is another one with these changes."""
+        state = replace(kept.state, **changes)
         if state != kept.state:
             kept.state = state
-            self._saver.put(record.id, state)
+            self._saver.put(kept.id, state)
 
     def see_set_back(self) -> None:
         """Tell all clients what is known of the tasks, now that the clock is right."""

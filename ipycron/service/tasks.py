@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ipycron.errors import StartError
 from ipycron.process.service.protocol import PastState, TaskState
 from ipycron.process.wire.payload import INLINE_BYTES, Payload
 from ipycron.process.wire.protocol import Streamed
@@ -50,9 +51,25 @@ class KeptTask:
         self.is_replaced = False
 
     @property
+    def id(self) -> str:
+        """Its id."""
+        return self.declaration.register.task_id
+
+    @property
     def name(self) -> str:
         """Its name."""
         return self.declaration.register.name
+
+
+def get_record(kept: KeptTask) -> TaskRecord:
+    """Return the record of a task.
+
+    Raises:
+        StartError: if it could not be made.
+    """
+    if kept.record is None:
+        raise StartError(name=kept.name, reason=kept.error)
+    return kept.record
 
 
 def read_state(kept: KeptTask) -> TaskState:
