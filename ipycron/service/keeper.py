@@ -128,6 +128,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._saver = Saver()
         self._tasks: dict[str, KeptTask] = {}
+        # Why, by name: no client can be shown more of them.
+        self._unreadable: dict[str, str] = {}
         # By name; one that nobody holds or waits for is gone.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._callers: dict[str, Visitor] = {}
@@ -206,10 +208,11 @@ class Keeper:
         """Make the task of a row again; one that cannot be is failed, and says why."""
         declaration = stored.declaration
         if stored.state.runs_left == 0:  # killed before it was removed
-            await self._saver.call(Store.remove, stored.id)
+            self._spawn(self._saver.remove(stored.id))
             return None
         if declaration is None:
             _log.error("task %r cannot be loaded: %s", stored.name, stored.error)
+            self._unreadable[stored.name] = stored.error
             return None
         register = replace(
             declaration.register,
@@ -405,6 +408,7 @@ class Keeper:
             runs_left=declaration.register.policy.max_executions,
         )
         await self._saver.call(Store.put, declaration, payload, state)
+        self._unreadable.pop(record.name, None)
         is_over = record.observed.status == "destroyed"  # its only run is
         if is_over:
             await self._saver.call(Store.remove, record.id)
@@ -605,22 +609,20 @@ class Keeper:
 
     def _report(self, request_id: int) -> StatusReport:
         tasks = self._tasks.values()
+        failed = {kept.name: kept.error for kept in tasks if kept.error}
+        failed |= self._unreadable
         records = [kept.record for kept in tasks if kept.record is not None]
         history = self._client.history
         return StatusReport(
             request_id=request_id,
             greeting=self._greeting,
             supervisor=self._client.supervisor_pid,
-            tasks=len(tasks),
+            tasks=len(tasks) + len(self._unreadable),
             running=sum(len(record.observed.running) for record in records),
             clients=len(self._server),
             dropped=self._server.dropped,
             disconnected=self._server.disconnected,
-            failed=tuple(
-                FailedTask(name=kept.name, reason=kept.error)
-                for kept in tasks
-                if kept.error
-            ),
+            failed=tuple(FailedTask(name=n, reason=why) for n, why in failed.items()),
             history_waiting=history.waiting,
             history_lost=history.lost,
             store_error=self._saver.error,

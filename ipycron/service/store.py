@@ -220,7 +220,8 @@ class Store:
     def read_mark(self, name: str) -> float | None:
         """Return when that happened last; None if it has not."""
         query = "SELECT instant FROM marks WHERE name = ?"
-        row = self._connection.execute(query, (name,)).fetchone()
+        with self._explaining():
+            row = self._connection.execute(query, (name,)).fetchone()
         return None if row is None else float(row[0])
 
     # --- payloads -------------------------------------------------------------------
@@ -230,7 +231,14 @@ class Store:
 
         Returns once it is safe there: the task that refers to it comes later, and until
         `release_payload` it stays there without one.
+
+        Raises:
+            ServiceError: also if the payload is too large, or was lost on its way.
         """
+        if payload.loss is not None:
+            raise ServiceError(
+                reason=f"the variables of the job were lost: {payload.loss}"
+            )
         if not payload.size:
             return None
         if payload.size > MAX_PAYLOAD_BYTES:
@@ -254,6 +262,8 @@ class Store:
     def release_payload(self, name: str | None) -> None:
         """Remove an added payload if no task has come to refer to it."""
         self._added[name] -= 1
+        if self._added[name] < 1:
+            del self._added[name]
         self._drop((name,))
 
     def _drop(self, *rows: tuple[str | None]) -> None:
@@ -294,13 +304,17 @@ class Store:
         return payload
 
     def collect(self) -> None:
-        """Remove payloads that no task refers to, such as those of a killed declare."""
+        """Remove payloads that no task refers to, such as those of a killed declare.
+
+        What cannot be removed stays until the next start: tasks run beside it.
+        """
         with self._explaining():
             rows = self._connection.execute("SELECT DISTINCT payload FROM tasks")
             used = {name for (name,) in rows}
             for file in self._places.payloads.iterdir():
                 if file.name not in used:
-                    file.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        file.unlink()
 
     # --- errors ---------------------------------------------------------------------
 

@@ -44,7 +44,10 @@ from ipycron.process.wire.protocol import (
 )
 from ipycron.process.wire.triggers import describe_trigger
 from ipycron.process.wire.zones import describe_zone
+from ipycron.runlog.settings import make_settings
 from ipycron.scheduling.policy import Policy
+from ipycron.service.client import ServiceClient
+from ipycron.service.keeper import Keeper
 from ipycron.triggers.union import read_trigger
 
 PATIENCE = 60.0
@@ -115,6 +118,46 @@ class ServiceOfTest:
         for process in alive:
             process.kill()
         return not alive
+
+
+class KeeperOfTest:
+    """A keeper in this process, so that a test can hold its store up."""
+
+    def __init__(self, folder, history):
+        self.places = find_places({VARIABLE: str(folder)})
+        self.history = history
+        self.client = None
+        self._stack = contextlib.ExitStack()
+
+    def open(self):
+        """Load what is stored, and listen."""
+        client = self.client = ServiceClient()
+        client.history.use(make_settings(self.history))
+        client.history.begun_file = self.places.begun
+        keeper = client.run(self._make(client)).result(PATIENCE)
+
+        def close():
+            client.run(keeper.prepare_end(is_restart=True)).result(PATIENCE)
+            client.shutdown(0)
+            keeper.close()
+
+        self._stack.callback(close)
+        client.run(keeper.open()).result(PATIENCE)
+        return self
+
+    async def _make(self, client):
+        greeting = make_greeting(ipycron.__version__)
+        return Keeper(client, self.places, greeting, on_end=lambda *_: None)
+
+    def attach(self):
+        """Return a client that has greeted."""
+        client = Attached(self.places.socket)
+        self._stack.callback(client.close)
+        return client
+
+    def close(self):
+        """End it; it may be opened again."""
+        self._stack.close()
 
 
 class Attached:

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from kept_service import ServiceOfTest
+from kept_service import KeeperOfTest, ServiceOfTest
 
 
 @pytest.fixture
@@ -21,6 +21,17 @@ def service(tmp_path):
         print(log.read_text())  # noqa: T201 - shown if the test has failed
     shutil.rmtree(folder, ignore_errors=True)
     assert has_ended, "the service had to be killed"
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """A keeper that is not open yet."""
+    # A socket's path is short, that of a test is not.
+    folder = Path(tempfile.mkdtemp(prefix="ipycron-kept-"))
+    keeper = KeeperOfTest(folder / "service", tmp_path / "history.sqlite")
+    yield keeper
+    keeper.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -3,80 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
-from pathlib import Path
 
 import pytest
-from kept_service import PATIENCE, Attached, declare_file
+from kept_service import PATIENCE, declare_file
 from polling import eventually, pause
 
-import ipycron
 from ipycron.errors import ServiceError, StartError, StartRevoked
-from ipycron.process.service.paths import VARIABLE, find_places
-from ipycron.process.service.protocol import Declare, Rescheduling, make_greeting
+from ipycron.process.service.protocol import Declare, Rescheduling
 from ipycron.process.wire.outcome import decode_error
 from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Control, FlushHistory, Pausing, Reply
 from ipycron.process.wire.triggers import describe_trigger
-from ipycron.runlog.settings import make_settings
 from ipycron.scheduling.events import Pause
-from ipycron.service.client import ServiceClient
-from ipycron.service.keeper import Keeper
 from ipycron.service.store import Store
 from ipycron.triggers.union import read_trigger
-
-
-class KeeperOfTest:
-    """A keeper in this process, so that a test can hold its store up."""
-
-    def __init__(self, folder, history):
-        self.places = find_places({VARIABLE: str(folder)})
-        self.history = history
-        self.client = None
-        self._stack = contextlib.ExitStack()
-
-    def open(self):
-        """Load what is stored, and listen."""
-        client = self.client = ServiceClient()
-        client.history.use(make_settings(self.history))
-        client.history.begun_file = self.places.begun
-        keeper = client.run(self._make(client)).result(PATIENCE)
-
-        def close():
-            client.run(keeper.prepare_end(is_restart=True)).result(PATIENCE)
-            client.shutdown(0)
-            keeper.close()
-
-        self._stack.callback(close)
-        client.run(keeper.open()).result(PATIENCE)
-        return self
-
-    async def _make(self, client):
-        greeting = make_greeting(ipycron.__version__)
-        return Keeper(client, self.places, greeting, on_end=lambda *_: None)
-
-    def attach(self):
-        """Return a client that has greeted."""
-        client = Attached(self.places.socket)
-        self._stack.callback(client.close)
-        return client
-
-    def close(self):
-        """End it; it may be opened again."""
-        self._stack.close()
-
-
-@pytest.fixture
-def keeper(tmp_path):
-    """A keeper that is not open yet."""
-    # A socket's path is short, that of a test is not.
-    folder = Path(tempfile.mkdtemp(prefix="ipycron-kept-"))
-    keeper = KeeperOfTest(folder / "service", tmp_path / "history.sqlite")
-    yield keeper
-    keeper.close()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Gate:

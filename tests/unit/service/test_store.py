@@ -16,7 +16,7 @@ from kept_service import declare_file
 
 from ipycron.errors import ServiceError
 from ipycron.process.service.paths import VARIABLE, find_places
-from ipycron.process.wire.payload import INLINE_BYTES, Payload, pack
+from ipycron.process.wire.payload import INLINE_BYTES, Payload, make_lost, pack
 from ipycron.scheduling.events import Pause
 from ipycron.service.store import VERSION, KeptState, Store, explain
 
@@ -177,6 +177,37 @@ def test_unused_payloads_are_collected(store, places):
     store.collect()
     assert [p.name for p in places.payloads.iterdir()] == [used]
     assert unused != used
+
+
+def test_what_cannot_be_removed_keeps_no_service_from_starting(store, places):
+    """A network file system has files that it does not let go."""
+    (places.payloads / "a folder").mkdir()
+    unused = store.add_payload(Payload(b"unused"))
+    store.collect()
+    assert not (places.payloads / unused).exists()
+
+
+def test_payload_that_was_lost_on_its_way_is_refused(store, places):
+    """The service had no descriptor left for it: nothing is kept in its place."""
+    with pytest.raises(ServiceError, match="were lost: no descriptor was left"):
+        store.add_payload(make_lost("no descriptor was left"))
+    assert not list(places.payloads.iterdir())
+
+
+def test_payloads_of_the_past_are_not_remembered(store):
+    """A task may be declared again every minute, for years."""
+    for number in range(100):
+        store.release_payload(store.add_payload(Payload(b"%d" % number)))
+        store.release_payload(store.add_payload(Payload()))
+    assert not store._added
+
+
+def test_store_without_its_tables_says_so(store, places):
+    """Whatever is asked of it."""
+    with contextlib.closing(sqlite3.connect(places.store)) as connection:
+        connection.execute("DROP TABLE marks")
+    with pytest.raises(ServiceError, match="no such table: marks"):
+        store.read_mark("ended")
 
 
 def test_newer_store_is_left_as_it_is(places):
