@@ -174,7 +174,7 @@ def _serve(given: argparse.Namespace) -> int:
 
 
 def _write_to_log(places: Places) -> None:
-    from ipycron.service.daemon import write_to_log  # noqa: PLC0415 - as above
+    from ipycron.service.log import write_to_log  # noqa: PLC0415 - as above
 
     try:
         write_to_log(places)

@@ -121,7 +121,7 @@ class ServiceClient(Client):
             self.observer.see_record(record, task_id)
         task = self.tasks.get(task_id)
         if task is not None:
-            record.kept_name = task.name  # for `daemon.LogFormatter`
+            record.kept_name = task.name  # for `log.LogFormatter`
         super().handle_record(record, task_id)
 
     def handle_refusal(

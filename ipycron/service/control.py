@@ -7,22 +7,20 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import msgspec
 import psutil
 
 from ipycron.errors import ServiceError
 from ipycron.process.service import managed
 from ipycron.process.service.launch import start_service
-from ipycron.process.service.paths import read_holder
-from ipycron.process.unix import fcntl
-from ipycron.runlog.presence import find_own_presence, is_gone
+from ipycron.process.service.paths import is_held, read_holder
 from ipycron.service.asking import find_service
+from ipycron.service.lock import is_present
 from ipycron.service.units import DRAIN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipycron.process.service.paths import Holder, Places
+    from ipycron.process.service.paths import Places
 
 KILL_SECONDS = 10.0
 """How long a killed process may take to be gone."""
@@ -70,25 +68,7 @@ def find_process(places: Places) -> int | None:
     holder = read_holder(places)
     # Otherwise it was killed, and its supervisor, which holds the lock, too, is about
     # to end. Whoever starts the next one waits for that.
-    return None if holder is None or not _is_there(holder) else holder.pid
-
-
-def is_held(places: Places) -> bool:
-    """Return whether a process holds the service's lock."""
-    try:
-        descriptor = os.open(places.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared, and for a moment: a service that starts just now tries again.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False
+    return None if holder is None or not is_present(holder) else holder.pid
 
 
 def find_holders(places: Places) -> list[int]:
@@ -115,13 +95,6 @@ def _find_open(pid: int) -> Iterator[tuple[int, int]]:
         with contextlib.suppress(OSError):
             status = os.stat(f"{folder}/{name}")  # noqa: PTH116 - as above
             yield status.st_dev, status.st_ino
-
-
-def _is_there(holder: Holder) -> bool:
-    """Return whether that process runs, and not another one with its number."""
-    own = find_own_presence()
-    other = msgspec.structs.replace(own, pid=holder.pid, started=holder.started)
-    return not is_gone(other, own)
 
 
 def stop(places: Places, timeout: float = DRAIN_SECONDS) -> int | None:

@@ -7,18 +7,13 @@ lock next finds nothing of it left, and no job of the two runs at once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
-
-import msgspec
 
 import ipycron
 from ipycron.client.registry import registry
@@ -27,17 +22,16 @@ from ipycron.process.service.launch import HELD, READY
 from ipycron.process.service.paths import (
     EXIT_HELD,
     EXIT_SETUP,
-    Holder,
     Places,
     find_places,
     make_private,
-    read_holder,
 )
 from ipycron.process.service.protocol import make_greeting
-from ipycron.runlog.presence import find_own_presence, is_gone
 from ipycron.scheduling.clock import SystemClock
 from ipycron.service.client import ServiceClient
 from ipycron.service.keeper import Keeper
+from ipycron.service.lock import Held, Lock
+from ipycron.service.log import set_up_log, turn_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,104 +41,9 @@ if TYPE_CHECKING:
 
 DRAIN_TIMEOUT = 60.0
 """Seconds that runs in progress get when the service is told to end."""
-LOCK_TIMEOUT = 15.0
-"""Seconds for what is left of a killed service to end."""
-_POLL = 0.05
-MAX_LOG_BYTES = 4 << 20
-"""A larger log is set aside; one older one is kept."""
 _WATCH_EVERY = 5.0
 
 _log = logging.getLogger("ipycron.service")
-
-
-class Held(Exception):
-    """Another service holds the lock."""
-
-
-class Lock:
-    """The lock of a service, for as long as the process lives.
-
-    Attributes:
-        descriptor: the lock file's; inherited by the supervisor and its zygote.
-    """
-
-    def __init__(self, places: Places) -> None:
-        self._places = places
-        self.descriptor = -1
-
-    def take(self) -> None:
-        """Take the lock; wait for what is left of a service that was killed.
-
-        Raises:
-            Held: if another service has it.
-            ServiceError: if it cannot be taken.
-        """
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        while not self._take_nowait():
-            if self._is_served():
-                raise Held
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    reason=f"processes of an earlier service still hold "
-                    f"{self._places.lock}, and do not end. End them: `ipycron doctor` "
-                    "lists them"
-                )
-            threading.Event().wait(_POLL)
-
-    def _take_nowait(self) -> bool:
-        path = self._places.lock
-        try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(path, flags, 0o600)
-        except OSError as error:
-            reason = f"the lock {path} cannot be opened: {error.strerror}"
-            raise ServiceError(reason=reason) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                self.descriptor = descriptor
-                return True
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError as error:
-            os.close(descriptor)
-            reason = f"{path} cannot be locked: {error.strerror}. Its file system has "
-            raise ServiceError(reason=f"{reason}no locks") from error
-        os.close(descriptor)
-        return False
-
-    def _is_served(self) -> bool:
-        """Return whether the process that the lock file names is still there."""
-        holder = read_holder(self._places)
-        if holder is None:
-            return False
-        if holder.host != socket.gethostname():
-            return True
-        own = find_own_presence()
-        other = msgspec.structs.replace(own, pid=holder.pid, started=holder.started)
-        return not is_gone(other, own)
-
-    def write(self, greeting: Greeting) -> None:
-        """Say in the file who holds it, for clients and for the next service."""
-        holder = Holder(
-            pid=greeting.pid,
-            host=socket.gethostname(),
-            socket=str(self._places.socket),
-            version=greeting.version,
-            started_at=greeting.started_at,
-            started=find_own_presence().started,
-        )
-        data = msgspec.json.encode(holder)
-        os.pwrite(self.descriptor, data, 0)
-        os.ftruncate(self.descriptor, len(data))
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the file was deleted: another service could take a new one."""
-        try:
-            return os.fstat(self.descriptor).st_ino != self._places.lock.stat().st_ino
-        except OSError:
-            return True
 
 
 class Service:
@@ -251,7 +150,7 @@ def serve(places: Places, on_ready: Callable[[], None] = lambda: None) -> int:
         ServiceError: if it cannot be set up.
     """
     turn_log(places)
-    _set_up_log()
+    set_up_log()
     service = Service(places)
     with _handling(service):
         try:
@@ -302,61 +201,6 @@ def _handling(service: Service) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class LogFormatter(logging.Formatter):
-    """Writes a line with the time; of what a job has logged, with the task's name."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
-        """Return the line without a traceback."""
-        line = super().formatMessage(record)
-        name = getattr(record, "kept_name", None)
-        if name is None:
-            return line
-        said = record.message
-        return f"{line.removesuffix(said)}task {name!r}, {record.name}: {said}"
-
-
-def _set_up_log() -> None:
-    """Log to stderr: what happens to the service, and what goes wrong with tasks."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter())
-    log = logging.getLogger("ipycron")
-    log.addHandler(handler)
-    log.propagate = False
-    _log.setLevel(logging.INFO)
-
-
-def turn_log(places: Places) -> None:
-    """Set the log aside if this process writes to it, and it is large.
-
-    One older log is kept. Other processes may still write to it.
-    """
-    try:
-        status = os.fstat(2)
-        is_log = os.path.samestat(status, places.log.stat())
-        if not is_log or status.st_size < MAX_LOG_BYTES:
-            return
-        places.log.rename(places.log.with_name(f"{places.log.name}.1"))
-        write_to_log(places)
-    except OSError:
-        return
-
-
-def write_to_log(places: Places) -> None:
-    """Have stdout and stderr be the log, for this process and all below it.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    log = os.open(places.log, flags, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
 
 
 def _raise_file_limit() -> None:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 import ipycron
 from ipycron.errors import HistoryError, ServiceError
 from ipycron.process.service import managed
-from ipycron.process.service.paths import find_places
+from ipycron.process.service.paths import find_places, is_held
 from ipycron.process.service.protocol import check_greeting, make_greeting
 from ipycron.process.wire.printable import show_hidden
 from ipycron.runlog.reading import Query, read_history
 from ipycron.runlog.settings import find_settings
 from ipycron.service import storage, surroundings
 from ipycron.service.asking import ask_status, find_service
-from ipycron.service.control import find_holders, is_held
+from ipycron.service.control import find_holders
 from ipycron.service.findings import Finding
 from ipycron.service.install import WITHOUT
 

@@ -218,6 +218,7 @@ def is_held(places: Places) -> bool:
     except OSError:
         return False
     try:
+        # Shared, and for a moment: a service that starts just now tries again.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -25,7 +25,7 @@ from ipycron.process.service.protocol import (
 )
 from ipycron.process.wire.channel import BlockingChannel
 from ipycron.runlog.presence import find_own_presence
-from ipycron.service.daemon import MAX_LOG_BYTES
+from ipycron.service.log import MAX_LOG_BYTES
 
 COMMAND = [sys.executable, "-P", "-m", "ipycron"]
 
