@@ -12,10 +12,10 @@ import os
 import resource
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import ipycron
+from ipycron.client.completion import Flag
 from ipycron.client.registry import registry
 from ipycron.errors import ServiceError
 from ipycron.process.service.launch import HELD, READY
@@ -52,7 +52,9 @@ class Service:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._lock = Lock(places)
-        self._ended = threading.Event()
+        # A signal handler sets it, perhaps in the middle of its `wait`.
+        self._ended = Flag()
+        self._trouble = ""
         self._timeout = DRAIN_TIMEOUT
         self._is_restart = True
 
@@ -110,21 +112,29 @@ class Service:
         )
 
     def _wait(self, greeting: Greeting) -> None:
-        """Wait for the end; meanwhile turn the log, and take a new lock if need be."""
+        """Wait for the end; meanwhile turn the log, and keep the lock."""
         while not self._ended.wait(_WATCH_EVERY):
             turn_log(self._places)
-            if not self._lock.is_lost:
-                continue
-            _log.warning("the lock %s is gone: it is created again", self._places.lock)
             try:
-                make_private(self._places.folder)
-                self._lock.take()
-                self._lock.write(greeting)
+                self._keep_lock(greeting)
             except Held:
                 _log.error("another service runs: ending this one")
                 return
             except ServiceError as error:
-                _log.warning("%s", error)
+                if error.reason != self._trouble:
+                    _log.warning("%s", error)
+                self._trouble = error.reason
+            else:
+                self._trouble = ""
+
+    def _keep_lock(self, greeting: Greeting) -> None:
+        """Take a new lock if this one is gone; write what could not be written."""
+        if self._lock.is_lost:
+            _log.warning("the lock %s is gone: it is created again", self._places.lock)
+            make_private(self._places.folder)
+            self._lock.take()
+        if not self._lock.is_written:
+            self._lock.write(greeting)
 
     def end(self, timeout: float, is_restart: bool) -> None:  # noqa: FBT001 - a message's
         """Have `run` return; from any thread and from a signal handler."""

@@ -32,12 +32,15 @@ class Lock:
     """The lock of a service, for as long as the process lives.
 
     Attributes:
-        descriptor: the lock file's; inherited by the supervisor and its zygote.
+        descriptor: the lock file's; inherited by the supervisor and its zygote. Stays
+            the same when the lock is taken again.
+        is_written: whether the file says who holds it.
     """
 
     def __init__(self, places: Places) -> None:
         self._places = places
         self.descriptor = -1
+        self.is_written = False
 
     def take(self) -> None:
         """Take the lock; wait for what is left of a service that was killed.
@@ -69,7 +72,7 @@ class Lock:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                self.descriptor = descriptor
+                self._hold(descriptor)
                 return True
         except (BlockingIOError, FileNotFoundError):
             pass
@@ -79,6 +82,15 @@ class Lock:
             raise ServiceError(reason=f"{reason}no locks") from error
         os.close(descriptor)
         return False
+
+    def _hold(self, descriptor: int) -> None:
+        self.is_written = False
+        if self.descriptor < 0:
+            self.descriptor = descriptor
+            return
+        # Supervisors that are started from now on inherit it by its number.
+        os.dup2(descriptor, self.descriptor, inheritable=False)
+        os.close(descriptor)
 
     def _is_served(self) -> bool:
         """Return whether the process that the lock file names is still there."""
@@ -90,7 +102,11 @@ class Lock:
         return is_present(holder)
 
     def write(self, greeting: Greeting) -> None:
-        """Say in the file who holds it, for clients and for the next service."""
+        """Say in the file who holds it, for clients and for the next service.
+
+        Raises:
+            ServiceError: if it cannot be written; then no client finds the service.
+        """
         holder = Holder(
             pid=greeting.pid,
             host=socket.gethostname(),
@@ -100,8 +116,14 @@ class Lock:
             started=find_own_presence().started,
         )
         data = msgspec.json.encode(holder)
-        os.pwrite(self.descriptor, data, 0)
-        os.ftruncate(self.descriptor, len(data))
+        try:
+            os.pwrite(self.descriptor, data, 0)
+            os.ftruncate(self.descriptor, len(data))
+        except OSError as error:
+            path, what = self._places.lock, error.strerror
+            reason = f"the lock {path} cannot be written: {what}. Free some space"
+            raise ServiceError(reason=reason) from error
+        self.is_written = True
 
     @property
     def is_lost(self) -> bool:
