@@ -26,7 +26,7 @@ from ipycron.runlog.reading import Query, read_history
 from ipycron.runlog.settings import find_settings
 from ipycron.service import storage, surroundings
 from ipycron.service.asking import ask_status, find_service
-from ipycron.service.control import find_holders
+from ipycron.service.control import find_holders, find_process
 from ipycron.service.findings import Finding
 from ipycron.service.install import WITHOUT
 
@@ -170,13 +170,13 @@ def check_service(places: Places) -> Finding:
 
 def count_stored(places: Places) -> int | None:
     """Return how many tasks the store has; None if it cannot be read."""
-    if not places.store.exists():
-        return 0
     try:
+        if not places.store.exists():
+            return 0
         address = f"{places.store.as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True)) as store:
             (count,) = store.execute("SELECT count(*) FROM tasks").fetchone()
-    except (sqlite3.Error, ValueError):
+    except (OSError, sqlite3.Error, ValueError):
         return None
     return int(count)
 
@@ -186,9 +186,13 @@ def check_tasks(places: Places) -> Finding:
     try:
         report = ask_status(places)
     except ServiceError:
-        report = None
+        return _describe_unscheduled(
+            "the service does not say whether they are scheduled"
+        )
     if report is None:
-        return Finding(check="tasks", state="ok", found="no service runs")
+        if count_stored(places) == 0:
+            return Finding(check="tasks", state="ok", found="no task is kept")
+        return _describe_unscheduled("none is scheduled: no service runs")
     if report.store_error:
         return Finding(
             check="tasks",
@@ -219,6 +223,11 @@ def check_tasks(places: Places) -> Finding:
             advice="see `history` in this table",
         )
     return Finding(check="tasks", state="ok", found="all are scheduled")
+
+
+def _describe_unscheduled(found: str) -> Finding:
+    advice = "see `service` in this table"
+    return Finding(check="tasks", state="fail", found=found, advice=advice)
 
 
 def check_version(places: Places) -> Finding:
@@ -281,13 +290,17 @@ def check_boot(places: Places, environ: Mapping[str, str] = os.environ) -> Findi
 def check_logout(places: Places) -> Finding:
     """Check whether the running service outlives the session it was started in."""
     try:
-        service = find_service(places)
+        pid = find_process(places)
     except ServiceError:
-        service = None
-    if service is None or platform.system() != "Linux":
+        pid = None
+    if pid is None:
         return Finding(check="logout", state="ok", found="no service runs")
+    if platform.system() != "Linux":
+        return Finding(
+            check="logout", state="ok", found="a logout ends no process of this system"
+        )
     try:
-        group = Path(f"/proc/{service.pid}/cgroup").read_text("utf-8", "replace")
+        group = Path(f"/proc/{pid}/cgroup").read_text("utf-8", "replace")
     except OSError:
         group = ""
     words = ("show-user", "--property=KillUserProcesses")

@@ -54,6 +54,7 @@ def test_system_without_a_kept_task_is_healthy(service):
     found = examine(service, code=0)
     assert set(found) == NAMES
     assert found["service"]["found"].startswith("it does not run: no task is kept")
+    assert found["tasks"]["found"] == "no task is kept"
     for line in found.values():
         assert line["state"] in ("ok", "warn", "fail")
         assert bool(line["advice"]) == (line["state"] != "ok"), line
@@ -87,6 +88,8 @@ def test_stopped_service_with_tasks_is_a_failure(service, tmp_path):
     assert service.end()
     found = examine(service, code=1)
     assert "one kept task waits for it" in found["service"]["found"]
+    assert found["tasks"]["state"] == "fail"
+    assert found["tasks"]["found"] == "none is scheduled: no service runs"
     assert "`ipycron service start`" in found["service"]["advice"]
 
 
@@ -100,6 +103,9 @@ def test_service_that_does_not_answer_is_a_failure(service):
         os.kill(pid, signal.SIGCONT)
     assert found["service"]["state"] == "fail"
     assert "it does not answer" in found["service"]["found"]
+    assert found["tasks"]["state"] == "fail"
+    assert "does not say" in found["tasks"]["found"]
+    assert found["logout"]["found"] != "no service runs"
     assert "`ipycron service restart`" in found["service"]["advice"]
 
 
