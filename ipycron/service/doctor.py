@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ipycron.process.service.paths import Places
+    from ipycron.process.service.protocol import StatusReport
 
 DEADLINE = 10.0
 """Seconds for all checks together."""
@@ -186,13 +187,20 @@ def check_tasks(places: Places) -> Finding:
     try:
         report = ask_status(places)
     except ServiceError:
-        return _describe_unscheduled(
-            "the service does not say whether they are scheduled"
-        )
-    if report is None:
-        if count_stored(places) == 0:
-            return Finding(check="tasks", state="ok", found="no task is kept")
-        return _describe_unscheduled("none is scheduled: no service runs")
+        return _see_service("the service does not say whether they are scheduled")
+    if report is not None:
+        return _judge_tasks(report)
+    if count_stored(places) == 0:
+        return Finding(check="tasks", state="ok", found="no task is kept")
+    return _see_service("none is scheduled: no service runs")
+
+
+def _see_service(found: str) -> Finding:
+    advice = "see `service` in this table"
+    return Finding(check="tasks", state="fail", found=found, advice=advice)
+
+
+def _judge_tasks(report: StatusReport) -> Finding:
     if report.store_error:
         return Finding(
             check="tasks",
@@ -223,11 +231,6 @@ def check_tasks(places: Places) -> Finding:
             advice="see `history` in this table",
         )
     return Finding(check="tasks", state="ok", found="all are scheduled")
-
-
-def _describe_unscheduled(found: str) -> Finding:
-    advice = "see `service` in this table"
-    return Finding(check="tasks", state="fail", found=found, advice=advice)
 
 
 def check_version(places: Places) -> Finding:
