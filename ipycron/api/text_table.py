@@ -9,12 +9,14 @@ from ipycron.errors import StartError
 from ipycron.process.wire.printable import show_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
     from ipycron.api.task import Task
-    from ipycron.client.executions import History, PastRun
+    from ipycron.client.executions import History
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "past runs")
+_NEXT = 3  # the place of the next run: half a date says nothing
 _WIDEST = 60  # characters of a cell in a text table
 _LONGEST = 200  # characters of a text that are looked at for a cell
 _NARROWEST = 12  # to which cells are cut for a terminal's sake
@@ -24,31 +26,50 @@ _MINUTE = 60
 _MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
-def list_tasks(tasks: Iterable[Task]) -> str:
-    """Return a table of tasks in the words of programs, with whole dates."""
-    rows = [_HEADS, *map(_make_row, tasks)]
-    return write_text_table(rows, room=find_room() or PAGE)
+def list_tasks(
+    tasks: Iterable[Task],
+    *,
+    marks_kept: bool = True,
+    find_last: Callable[[Task], str] | None = None,
+) -> str:
+    """Return a table of tasks in the words of programs, with whole dates.
+
+    Args:
+        tasks: the tasks.
+        marks_kept: whether the status says which of them are kept.
+        find_last: returns what to say of the last run of a task that has none here.
+    """
+    rows = [
+        _make_row(task, marks_kept=marks_kept, find_last=find_last) for task in tasks
+    ]
+    room = find_room() or PAGE
+    return write_text_table([_HEADS, *rows], room=room, whole=(_NEXT,))
 
 
-def _make_row(task: Task) -> tuple[str, ...]:
+def _make_row(
+    task: Task, *, marks_kept: bool, find_last: Callable[[Task], str] | None
+) -> tuple[str, ...]:
     following = task.next_run
     when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
     status = "starting" if task.is_starting else task.status
     if task.queued:
         status = f"{status}, {len(task.queued)} queued"
-    if task.is_kept and task.status != "destroyed":
+    if task.is_paused:
+        status = "paused" if task.status == "idle" else f"{status}, paused"
+    if marks_kept and task.is_kept and task.status != "destroyed":
         status = f"{status}, kept"
     if task.is_paused:  # last: it may be long, and is cut for a terminal's sake
-        status = f"{status}, {_format_pause(task)}"
+        status = f"{status}{_format_pause(task)}"
     kept = format_kept(task.history)
-    cells = (task.name, status, task.pattern, when, _format_last(task), kept)
+    last = _format_last(task) or ("" if find_last is None else find_last(task))
+    cells = (task.name, status, task.pattern, when, last, kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
 
 
 def _format_pause(task: Task) -> str:
     until, note = task.paused_until, task.pause_note
     when = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S}"
-    return f"paused{when}" + (f" ({note})" if note else "")
+    return when + (f" ({note})" if note else "")
 
 
 def _format_last(task: Task) -> str:
@@ -56,7 +77,10 @@ def _format_last(task: Task) -> str:
     if error is not None and not (task.is_started or task.is_starting):
         return f"did not start: {explain_start(error)}"
     history = task.history
-    return _format_run(history[-1]) if history else ""
+    if not history:
+        return ""
+    run = history[-1]
+    return format_run(run.date, run.outcome or "", run.summary)
 
 
 def explain_start(error: BaseException) -> str:
@@ -74,9 +98,16 @@ def explain_start(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _format_run(run: PastRun) -> str:
-    text = f"{run.date:%Y-%m-%d %H:%M:%S} {run.outcome}"
-    return f"{text}: {run.summary}" if run.summary not in ("", "None") else text
+def format_run(date: datetime, outcome: str, summary: str) -> str:
+    """Return what became of a run: first in a word, which a narrow column still shows.
+
+    Examples:
+        >>> from datetime import datetime
+        >>> format_run(datetime(2026, 12, 1, 9), "failed", "ValueError: 7")
+        'failed 2026-12-01 09:00:00: ValueError: 7'
+    """
+    text = f"{outcome} {date:%Y-%m-%d %H:%M:%S}"
+    return f"{text}: {summary}" if summary not in ("", "None") else text
 
 
 def format_kept(history: History) -> str:

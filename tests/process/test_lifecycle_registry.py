@@ -50,7 +50,7 @@ def test_tasks_are_printed_as_a_table(house):
     ]
     cells = [re.split("  +", row) for row in rows]
     following = f"{report.next_run:%Y-%m-%d %H:%M:%S}"
-    last = f"{report.last_run.date:%Y-%m-%d %H:%M:%S} finished: 42"
+    last = f"finished {report.last_run.date:%Y-%m-%d %H:%M:%S}: 42"
     first = [r"report \u202e", "idle", report.pattern, following, last, "1"]
     assert cells == [first, ["second", "stopped", report.pattern]]
     house.create(answer, name="n" * 200)

@@ -100,6 +100,59 @@ def test_kept_tasks_are_listed(kept):
     assert second["last_run"] is None
 
 
+def read_screen(service, *words, columns=80):
+    """Return the lines that a command writes to a terminal of that width."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb") as screen:
+        subprocess.run(
+            [*COMMAND, *words],
+            stdout=theirs,
+            stdin=subprocess.DEVNULL,
+            timeout=80,
+            check=True,
+            env={**os.environ, **service.env, "COLUMNS": str(columns)},
+        )
+        os.close(theirs)
+        return eventually(lambda: screen.read1(1 << 16)).decode().splitlines()
+
+
+def test_list_fits_into_a_terminal(service, jobs):
+    """The next run is whole; what became of the last, and a pause, are to be seen."""
+    service.start()
+    client = service.attach()
+    name, when = "a name of some length", "*/5 0-23 * * *"
+    client.declare(declare_file(jobs("1 / 0"), name, when))
+    client.declare(declare_file(jobs("", "b.py"), "waits", when))
+    client.close()
+    run(service, "run", name, code=1)
+    run(service, "pause", "waits", "--until", "2999-01-01", "--note", "a reason")
+    _, first, second = read_screen(service, "list")
+    assert len(first) <= 80
+    following = find(service, name)["next_run"][:19].replace("T", " ")
+    assert following in first
+    assert "  failed " in first
+    assert "  paused unt" in second
+    assert "2999-01-01 00:0" in second
+
+
+def test_last_runs_are_known_after_a_restart(kept):
+    """The history has what the service has not seen since its start."""
+    for _ in range(2):
+        run(kept, "run", "nightly")
+    before = find(kept, "nightly")["last_run"]
+    run(kept, "service", "restart")
+    after = find(kept, "nightly")["last_run"]
+    assert (after["id"], after["outcome"]) == (before["id"], "finished")
+    assert "finished " in run(kept, "list")[0]
+    run(kept, "run", "nightly")
+    (shown,) = ask(kept, "show", "nightly")
+    ids = [each["id"] for each in shown["runs"]]
+    assert len(set(ids)) == len(ids) == 3
+    assert ids[1] == before["id"]
+    out, _ = run(kept, "show", "nightly")
+    assert re.search(r"last +finished .*\n +finished .*\n +finished .*\n", out)
+
+
 def test_task_is_shown(kept):
     """By name or id; one that is not there has a suggestion."""
     out, _ = run(kept, "show", "nightly")
