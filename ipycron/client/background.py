@@ -396,7 +396,7 @@ class BackgroundTasks:
         outage = replaces = None
         if action == "start":
             task = self._tasks[task_id]
-            replaces = task.replaces
+            replaces = self._introduce_replaced(task.replaces)
             outage = self._resumptions.get_outage(task_id) or task.outage
             if outage is not None:
                 pause = task.observed.last_pause
@@ -491,6 +491,17 @@ class BackgroundTasks:
                 raise StartError(name=task.name, reason=reason) from None
             self._registered.add(task_id)  # last: another thread may call at once
         return connection
+
+    def _introduce_replaced(self, task_id: str | None) -> str | None:
+        """Return the id of a task to replace, None if the supervisor does not run it.
+
+        One that a lost supervisor ran is about to be started again.
+        """
+        task = None if task_id is None else self._tasks.get(task_id)
+        if task is None or not (task.id in self._registered or task.is_started):
+            return None
+        self._introduce(task.id)
+        return task.id
 
     def _localize(self, register: Register) -> Register:
         """Reduce the environment to what differs from the supervisor's own."""

@@ -74,7 +74,7 @@ from ipycron.service.tasks import (
 from ipycron.service.unwritten import UnwrittenSlots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from ipycron.client.completion import Completion
     from ipycron.client.record import TaskRecord
@@ -176,7 +176,7 @@ class Keeper:
         self._is_open = True
         for kept in restored:
             if kept is not None and kept.record is not None and kept.state.is_started:
-                self._spawn(self._start_again(kept))
+                kept.start = self._spawn(self._start_again(kept))
 
     async def _read_begun(self, now: float) -> dict[str, list[Begun]]:
         """Return what is noted of the slots that have begun by now, by name."""
@@ -197,10 +197,11 @@ class Keeper:
         mark = _ENDED if self._is_open else None
         self._saver.close(mark, self._client.clock.now())
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._work.add(task)
         task.add_done_callback(self._work.discard)
+        return task
 
     # --- tasks of the store ---------------------------------------------------------
 
@@ -397,6 +398,8 @@ class Keeper:
     ) -> None:
         """Load a task, keep it, and end the one that it replaces (K5)."""
         if old is not None and old.record is not None:
+            if old.start is not None:  # else both might run the same slot
+                await asyncio.wait({old.start})
             old.is_replaced = True
             record.replaces = old.record.id
         if declaration.is_started:

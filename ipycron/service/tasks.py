@@ -14,6 +14,8 @@ from ipycron.process.wire.protocol import Streamed
 from ipycron.scheduling.events import Event, Notice, Status
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ipycron.client.record import TaskRecord
     from ipycron.process.service.protocol import Declaration
     from ipycron.scheduling.policy import Policy
@@ -34,6 +36,8 @@ class KeptTask:
         error: why it is not scheduled; "" if it is, or was stopped.
         is_replaced: whether another one is about to take its place: that it stops then
             is nobody's wish.
+        start: its start with the service; None if it was declared since then, or is not
+            to be started.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class KeptTask:
         self.state = state
         self.error = error
         self.is_replaced = False
+        self.start: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Execute, Pausing, Refused
 from ipycron.runlog.reading import Query, read_history
 from ipycron.scheduling.events import Pause
+from ipycron.service.keeper import STARTS_AT_ONCE
 
 
 def test_task_goes_on_without_its_client(service, slots):
@@ -169,6 +171,55 @@ def test_replacement_loses_and_doubles_no_slot(service, slots):
     assert list(client.tasks) == [task_id]
     client.control(task_id, "destroy")
     slots.check()
+
+
+@pytest.mark.parametrize("state", ["waiting", "stopped", "failed"])
+def test_replacement_of_a_task_that_has_not_started_again(service, slots, state):
+    """The service was killed; it has just begun to start its tasks, or never will."""
+    service.start()
+    client = service.attach()
+    slow = slots.job.with_name("slow.py")
+    slow.write_text("import time\ntime.sleep(0.3)\ndef task():\n    pass\n")
+    if state == "waiting":  # more than are started at once
+        for number in range(2 * STARTS_AT_ONCE):
+            client.declare(declare_file(slow, f"task-{number}", "0 0 1 1 *"))
+    job = slow if state == "failed" else slots.job
+    when = "* * * * * *" if state == "waiting" else "0 0 1 1 *"
+    is_started = state != "stopped"
+    client.declare(declare_file(job, "report", when, is_started=is_started))
+    service.kill()
+    if state == "failed":
+        slow.unlink()
+    service.start()
+    client = service.attach()
+    if state == "failed":
+        eventually(lambda: client.status().failed, "the failure", PATIENCE)
+    task_id = client.declare(declare_file(slots.job, "report"))
+    client.wait_for("execution:finished", task_id)
+    client.wait_for("execution:finished", task_id)
+    assert client.find("report").declaration.register.task_id == task_id
+    assert not client.status().failed
+    client.control(task_id, "destroy")
+    assert slots.find_doubled() == []
+
+
+def test_replacement_goes_on_if_the_supervisor_is_lost(service, slots):
+    """It loads the new one, and may have run the old one, or not again yet."""
+    draw = random.Random(9)
+    service.start()
+    client = service.attach()
+    task_id = client.declare(declare_file(slots.job, "report"))
+    for _ in range(8):
+        supervisor = service.find_family()[1]
+        timer = threading.Timer(draw.uniform(0, 0.3), supervisor.kill)
+        timer.start()
+        for _ in range(2):
+            task_id = client.declare(declare_file(slots.job, "report"))
+        timer.join(PATIENCE)
+        client.wait_for("execution:finished", task_id)
+    assert list(client.tasks) == [task_id]
+    client.control(task_id, "destroy")
+    assert slots.find_doubled() == []
 
 
 def test_restart_loses_and_doubles_no_slot(service, slots):
