@@ -12,6 +12,7 @@ from polling import eventually, pause
 MANY = choose(100, 1000)
 """Kept scripts; their limit is that of a thousand."""
 SECONDS = choose(5, 30)
+pytestmark = pytest.mark.timeout(choose(120, 900))
 
 
 def measure_memory(family):

@@ -19,6 +19,8 @@ from ipycron.runlog.reading import Query, read_history
 ROUNDS = choose(4, 34)
 """Kills of each kind: with three kinds, a hundred at full length."""
 
+pytestmark = pytest.mark.timeout(choose(120, 900))
+
 
 def kill_in_the_middle(service, what, delay):
     """Kill processes of a service after a while; return its family of that time."""
