@@ -30,6 +30,7 @@ SECTIONS = (
     "lasting.py",
     "growth.py",
     "history.py",
+    "kept.py",
     "cron.py",
 )
 _HERE = Path(__file__).parent
