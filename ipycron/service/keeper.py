@@ -519,10 +519,10 @@ class Keeper:
                 self._fail(kept, error)
             raise
         finally:
-            # What is answered is on the disk.
             if record.observed.status == "destroyed":
                 await self._saver.call(Store.remove, record.id)
-            await self._saver.save()
+            is_saved = await self._saver.save()
+        self._saver.check(is_saved=is_saved)
 
     async def _remove(self, kept: KeptTask) -> None:
         """Keep a task no longer that was never loaded."""
@@ -544,7 +544,7 @@ class Keeper:
                     record, message.pause, completion, catch_up=message.catch_up
                 )
                 await ended(completion)
-                await self._saver.save()
+                self._saver.check(is_saved=await self._saver.save())
 
     async def _reschedule(self, message: Rescheduling) -> None:
         async with self._holding(message.task_id) as kept:

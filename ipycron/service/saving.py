@@ -103,6 +103,21 @@ class Saver:
         self.error = ""
         return True
 
+    def check(self, *, is_saved: bool) -> None:
+        """Check that what is answered is on the disk.
+
+        Args:
+            is_saved: as `save` has returned it.
+
+        Raises:
+            ServiceError: if it is not, and why.
+        """
+        if not is_saved:
+            raise ServiceError(
+                reason=f"this is done, but not stored: {self.error}. The service keeps "
+                "trying; if it ends before that succeeds, the change is lost"
+            )
+
     def close(self, name: str | None, now: float) -> None:
         """Save the last states and a mark of this moment; from any thread.
 

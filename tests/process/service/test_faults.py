@@ -18,7 +18,9 @@ from lengths import choose
 from polling import eventually, pause
 
 from ipycron.errors import ServiceError
+from ipycron.process.wire.protocol import Pausing
 from ipycron.runlog.reading import Query, read_history
+from ipycron.scheduling.events import Pause
 
 COMMAND = [sys.executable, "-P", "-m", "ipycron"]
 
@@ -85,6 +87,27 @@ def test_full_disk_keeps_nothing_by_half(service, slots, tmp_path):
     service.kill()
     service.start()
     assert set(service.attach().tasks) == {old, new}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits other processes")
+def test_full_disk_is_the_answer_to_a_stop_and_a_pause(service, slots):
+    """Both take effect, but whoever asked is told that they may not last."""
+    service.start()
+    client = service.attach()
+    ids = [client.declare(declare_file(slots.job, name)) for name in ("a", "b")]
+    paused = Pause(since=1.0, note="the disk")
+    with full_disk(service.pid):
+        with pytest.raises(ServiceError, match="done, but not stored: "):
+            client.control(ids[0], "stop")
+        with pytest.raises(ServiceError, match="done, but not stored: "):
+            client.request(lambda n: Pausing(n, ids[1], paused))
+        assert client.status().store_error
+    eventually(lambda: not client.status().store_error, "saved", PATIENCE)
+    service.kill()
+    service.start()
+    client = service.attach()
+    assert client.find("a").state.status == "stopped"
+    assert client.find("b").state.pause.note == "the disk"
 
 
 # --- an upgrade -----------------------------------------------------------------------
