@@ -15,7 +15,7 @@ from ipycron.process.interpreter import find_executable, find_paths, make_option
 from ipycron.process.nesting import check_not_inside
 from ipycron.process.refusal import describe
 from ipycron.process.service.managed import start_managed
-from ipycron.process.service.paths import find_socket, make_private
+from ipycron.process.service.paths import VARIABLE, find_socket, make_private
 
 if TYPE_CHECKING:
     from ipycron.process.service.paths import Places
@@ -62,6 +62,11 @@ def start_service(places: Places, timeout: float = START_TIMEOUT) -> None:
         answer = _launch(places, deadline)
     except OSError as error:
         reason = f"it cannot be started: {describe(error)}"
+        if error.filename == str(places.log):
+            reason = (
+                f"its log {places.log} cannot be written: {error.strerror}. Make it "
+                f"writable, or set {VARIABLE} to a folder that you may write to"
+            )
         raise ServiceError(reason=reason) from error
     if answer == HELD:
         _await_socket(places, deadline)
@@ -77,7 +82,9 @@ def _launch(places: Places, deadline: float) -> bytes:
         stack.callback(os.close, ours)
         with os.fdopen(theirs, "wb"):
             log = os.open(
-                places.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+                str(places.log),
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC,
+                0o600,
             )
             with os.fdopen(log, "ab") as output:
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter

@@ -175,6 +175,12 @@ def make_private(folder: Path) -> None:
             )
         if status.st_mode & (_SHARED | stat.S_IRWXU) != stat.S_IRWXU:
             folder.chmod(0o700)
+    except (FileExistsError, NotADirectoryError) as error:
+        places = (
+            place for place in (folder, *folder.parents) if os.path.lexists(place)
+        )
+        reason = f"{next(places, folder)} is not a folder. Remove it, or set {VARIABLE}"
+        raise ServiceError(reason=f"{reason} to a folder") from error
     except OSError as error:
         raise ServiceError(
             reason=f"the folder {folder} cannot be used: {error.strerror or error}. "

@@ -395,6 +395,14 @@ def test_start_says_why_there_is_no_service(service):
     assert find_socket(service.places) is None
 
 
+def test_start_says_that_its_log_cannot_be_written(service):
+    """As on a read-only file system: with the path, and what to do."""
+    service.places.log.mkdir(parents=True)
+    with pytest.raises(ServiceError, match=r"its log .*service\.log cannot be written"):
+        service.start()
+    service.places.log.rmdir()
+
+
 def test_many_tasks_are_kept(service, slots):
     """A hundred are declared, and are back after a kill."""
     service.start()

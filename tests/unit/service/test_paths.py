@@ -112,8 +112,15 @@ def test_link_in_place_of_the_folder_is_refused(tmp_path):
 def test_file_in_place_of_the_folder_is_refused(tmp_path):
     """With the path, and what to do."""
     (tmp_path / "service").write_text("")
-    with pytest.raises(ServiceError, match="service cannot be used: File exists"):
+    with pytest.raises(ServiceError, match=r"service is not a folder\. Remove it, or"):
         make_private(tmp_path / "service")
+
+
+def test_file_in_place_of_a_folder_above_is_named(tmp_path):
+    """It is the one to be removed."""
+    (tmp_path / "above").write_text("")
+    with pytest.raises(ServiceError, match=r"above is not a folder\. Remove it, or"):
+        make_private(tmp_path / "above" / "more" / "service")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
