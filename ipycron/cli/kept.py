@@ -47,7 +47,7 @@ def add_kept(commands: Any) -> None:
         "list",
         help="list the kept tasks",
         description="List the kept tasks of this user and Python environment.",
-        epilog="--json writes an object for each line.",
+        epilog="--json writes one object per line.",
     )
     every.add_argument("--json", action="store_true", help="write JSON lines")
     every.set_defaults(run=_list)
@@ -61,11 +61,11 @@ def add_kept(commands: Any) -> None:
     show.add_argument("--json", action="store_true", help="write a JSON object")
     show.set_defaults(run=_show)
     for name, act, help_ in (
-        ("start", lambda task, _: task.start(), "arm stopped kept tasks again"),
+        ("start", lambda task, _: task.start(), "start stopped kept tasks again"),
         (
             "stop",
             lambda task, given: task.stop(force=given.force),
-            "stop kept tasks, across reboots too, until `start`",
+            "stop kept tasks until `start`, across reboots too",
         ),
         (
             "pause",
@@ -96,8 +96,8 @@ def _add_action(
         name,
         help=help_,
         description=f"{help_[0].upper()}{help_[1:]}.",
-        epilog="Exit code: 1 if it failed for any of them. --json writes an object for "
-        "each line.",
+        epilog="Exit code: 1 if it failed for any of them. --json writes one object "
+        "per line.",
     )
     parser.add_argument("names", metavar="NAME", nargs="+")
     if name in ("stop", "destroy"):
@@ -107,7 +107,9 @@ def _add_action(
         parser.add_argument(
             "--until", help="09:00, 2026-12-01T09:00, or seconds from now"
         )
-        parser.add_argument("--note", default="", help="why, for people")
+        parser.add_argument(
+            "--note", default="", help="the reason, shown with the task"
+        )
     if name == "resume":
         parser.add_argument(
             "--catch-up",

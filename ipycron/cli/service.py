@@ -63,21 +63,25 @@ def add_service(commands: Any) -> None:
         epilog="IPYCRON_SERVICE_DIR sets the folder of its files.",
     )
     actions = service.add_subparsers(required=True, metavar="ACTION")
-    _add(actions, "start", _start, "start it, unless it runs")
+    _add(actions, "start", _start, "start it unless it is running")
     _add(
         actions,
         "status",
         _print_status,
-        "say whether it runs, and what it runs",
+        "show whether it is running, and how many tasks it has",
         epilog=f"Exit code: 0 if it runs and answers, {NOT_RUNNING} if none runs, 2 if "
         "it does not answer or is of another version.",
     )
-    log = _add(actions, "log", _print_log, "print what it has written", is_json=False)
-    count = f"the last lines ({SHOWN_LINES})"
+    log = _add(actions, "log", _print_log, "print the end of its log", is_json=False)
+    count = f"how many lines ({SHOWN_LINES})"
     log.add_argument("-n", type=_count, default=SHOWN_LINES, help=count)
-    log.add_argument("-f", "--follow", action="store_true", help="until Ctrl-C")
+    log.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
     for name, run, text in (
-        ("restart", _restart, "stop it and start it again, also after an upgrade"),
+        (
+            "restart",
+            _restart,
+            "stop it and start it again, for example after an upgrade",
+        ),
         ("stop", _stop, "stop it; kept tasks wait for its next start"),
     ):
         action = _add(actions, name, run, text)
@@ -86,7 +90,7 @@ def add_service(commands: Any) -> None:
             type=_seconds,
             default=_TIMEOUT,
             metavar="SECONDS",
-            help=f"then it is killed ({_TIMEOUT:g}); runs may take up to 60 s",
+            help=f"kill it after that ({_TIMEOUT:g}); runs get up to 60 s to end",
         )
     _add(
         actions,
@@ -121,10 +125,10 @@ def add_doctor(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="check what kept tasks depend on, and say what to do",
-        description="Examine what kept tasks need: the service, the system that it "
-        "lives in, its files, the clock. Nothing is changed.",
-        epilog="Exit code: 1 if anything has failed, else 0. --json writes an object "
-        "for each line.",
+        description="Check what kept tasks depend on: the service, the system that it "
+        "runs on, its files, the clock. Changes nothing.",
+        epilog="Exit code: 1 if any check fails, else 0. --json writes one object per "
+        "line.",
     )
     doctor.add_argument("--json", action="store_true", help="write JSON lines")
     doctor.set_defaults(run=_examine)

@@ -58,7 +58,7 @@ def ask(service, *words, code=0):
         (("service", "status"), ("--json", "3 if none runs")),
         (("service", "stop"), ("--timeout SECONDS",)),
         (("service", "log"), ("-n N", "--follow")),
-        (("doctor",), ("--json", "1 if anything has failed")),
+        (("doctor",), ("--json", "1 if any check fails")),
         (("serve",), ("--log", "75 if another service")),
         (("run",), ("ipycron run [--json] NAME", "kept task of that name")),
     ],
