@@ -226,6 +226,7 @@ class BackgroundTasks:
         self._started_at = 0.0
         self._retry: asyncio.TimerHandle | None = None
         self._parked: dict[str, asyncio.Future[None]] = {}  # waiting starts
+        self._handed_over: set[str] = set()  # not reported as destroyed yet
         self._refusals = RefusalLog(SystemClock(), owner.warn)
         self.is_closed = False
         self._elections = SupervisorElections(
@@ -365,6 +366,7 @@ class BackgroundTasks:
         """Forget a destroyed task. Idempotent."""
         task = self._tasks.pop(task_id, None)
         self._registered.discard(task_id)
+        self._handed_over.discard(task_id)
         self._resumptions.forget(task_id)
         start = self._parked.pop(task_id, None)
         if start is not None and task is not None:
@@ -572,6 +574,9 @@ class BackgroundTasks:
             inherited=task.outage,
         )
         if event is Event.TASK_STARTED:
+            self._handed_over.discard(task.id)
+            if task.replaces is not None:
+                self._handed_over.add(task.replaces)
             task.outage = task.replaces = None
         if loss is not None:
             notice = msgspec.structs.replace(
@@ -595,7 +600,7 @@ class BackgroundTasks:
         if self.places.has_waiting:
             self._loop.call_later(SEEK_PAUSE, self._seek_places)
         tasks = self._tasks.copy()
-        open_controls = {task_id: self._controls.get_last(task_id) for task_id in tasks}
+        open_controls = {task_id: self._find_control(task_id) for task_id in tasks}
         for task_id, control in open_controls.items():
             if control == "destroy":
                 self._report_outage(task_id)
@@ -613,6 +618,12 @@ class BackgroundTasks:
         for task_id in fresh:
             start = self._controls.add(task_id, "start")
             start.add_done_callback(partial(self._handle_resumed, task_id))
+
+    def _find_control(self, task_id: str) -> Action | None:
+        """Return the last control that a lost supervisor may not have carried out."""
+        control = self._controls.get_last(task_id)
+        # It was stopping: its successor has started, and has its slots.
+        return "stop" if control is None and task_id in self._handed_over else control
 
     # --- waiting for a new supervisor -----------------------------------------------
 

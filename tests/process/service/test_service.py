@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -209,9 +210,16 @@ def test_replacement_goes_on_if_the_supervisor_is_lost(service, slots):
     service.start()
     client = service.attach()
     task_id = client.declare(declare_file(slots.job, "report"))
+
+    def kill(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
     for _ in range(8):
-        supervisor = service.find_family()[1]
-        timer = threading.Timer(draw.uniform(0, 0.3), supervisor.kill)
+        supervisor = eventually(
+            lambda: client.status().supervisor, "a supervisor", PATIENCE
+        )
+        timer = threading.Timer(draw.uniform(0, 0.3), kill, (supervisor,))
         timer.start()
         for _ in range(2):
             task_id = client.declare(declare_file(slots.job, "report"))
