@@ -74,7 +74,10 @@ class Why:
         )
         shown = self.instant.isoformat(" ", "seconds")
         head = html.escape(f"{self.name} at {shown}: {self.verdict}")
-        return f"<p>{head}</p><table><tbody>{''.join(cells)}</tbody></table>"
+        table = f"<table><tbody>{''.join(cells)}</tbody></table>"
+        # What MathJax leaves alone: a name with two dollars is no formula.
+        plain = "mathjax_ignore tex2jax_ignore"
+        return f'<div class="{plain}"><p>{head}</p>{table}</div>'
 
 
 def why(name: str | Task, instant: datetime | date | str) -> Why:

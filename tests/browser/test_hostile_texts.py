@@ -18,6 +18,22 @@ def say():
 task = ipycron.schedule("0 0 1 1 *", say, background=True, name="it " + evil)
 task.execute().exception(20)
 """
+DOLLARS = """
+import ipycron
+def fail():
+    raise ValueError("no $x$ in $y$")
+task = ipycron.schedule("0 0 1 1 *", fail, background=True, name="of $x$ and $y$")
+task.execute().exception(20)
+"""
+TABLES = (
+    "ipycron.get_tasks()",
+    "%cron list",
+    "ipycron.history()",
+    "ipycron.history()[0]",
+    "ipycron.history().summary()",
+    "ipycron.why(task, '2030-01-01')",
+)
+FORMULA = "from IPython.display import HTML\nHTML('<p>the formula $z$</p>')"
 FIND_LIVE = """node => [...node.querySelectorAll("*")].filter(e =>
   ["SCRIPT", "STYLE", "IFRAME", "OBJECT", "A"].includes(e.tagName)
   || (e.tagName === "IMG" && !e.src.startsWith("data:"))
@@ -52,3 +68,18 @@ def test_hostile_text_is_only_text_on_the_page(request, notebook, kind):
         assert copy.evaluate(FIND_LIVE) == []
     page.mouse.move(300, 300)
     assert page.evaluate("() => window.hacked") is None
+
+
+@LAB_FIRST
+def test_dollars_are_no_formulas_in_tables(notebook):
+    """The notebook typesets what is between two of them in every HTML output."""
+    notebook.run(DOLLARS)
+    for source in (*TABLES, FORMULA):
+        notebook.run(source)
+    outputs = notebook.page.locator(".jp-RenderedHTMLCommon")
+    expect(outputs).to_have_count(len(TABLES) + 1)
+    # The last one is, after all others could have been.
+    formula = outputs.filter(has_text="the formula")
+    expect(formula.locator("mjx-container")).to_have_count(1)
+    expect(outputs.filter(has_text="of $x$ and $y$")).to_have_count(len(TABLES))
+    expect(outputs.locator("mjx-container")).to_have_count(1)

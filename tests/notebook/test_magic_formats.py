@@ -175,7 +175,9 @@ def test_tasks_are_a_table(session, run):
         "a",
         "b",
     ]
-    assert bundle["text/html"].startswith("<table><thead>")
+    assert bundle["text/html"].startswith(
+        '<table class="mathjax_ignore tex2jax_ignore"><thead>'
+    )
     # How soon is one word; in plain text it is not.
     assert re.search(r", in(\xa0\d+\xa0(d|h|min|s)){1,2}<", bundle["text/html"])
     assert "\xa0" not in bundle["text/plain"]

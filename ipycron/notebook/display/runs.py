@@ -24,7 +24,7 @@ from ipycron.notebook.display.static import (
     write_pre,
     write_traceback,
 )
-from ipycron.notebook.display.tables import TEXT_STYLE, write_html_table
+from ipycron.notebook.display.tables import PLAIN, TEXT_STYLE, write_html_table
 from ipycron.notebook.display.tracebacks import tidy
 from ipycron.runlog.rows import FAILURES, LOST_SLOTS, OPEN, RunOutcome
 
@@ -51,7 +51,9 @@ def write_runs_html(records: Sequence[RunRecord], head: str) -> str:
     body = "".join(_write_row(record, cells) for record, cells in rows)
     left = len(records) - len(shown)
     more = f'<div style="opacity:.7">… {left:,} more</div>' if left else ""
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    table = (
+        f"<table {PLAIN}><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+    )
     return f"<div>{title}{table}{more}</div>"
 
 
@@ -129,7 +131,7 @@ def write_run_html(record: RunRecord, attempts: Sequence[RunRecord] = ()) -> str
         f"{escape(label)}</td>{_write_cell(escape(text))}</tr>"
         for label, text in _describe(record, attempts)
     )
-    parts = [f"<table>{rows}</table>"]
+    parts = [f"<table {PLAIN}>{rows}</table>"]
     if record.output:
         parts.append(write_pre(_cut(settle_lines(record.output))))
     if record.traceback:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipycron.api.text_table import format_kept
 from ipycron.notebook.display.ansi import strip_ansi, to_html
-from ipycron.notebook.display.tables import TEXT_STYLE
+from ipycron.notebook.display.tables import PLAIN, TEXT_STYLE
 from ipycron.notebook.display.tracebacks import read_errors, tidy
 from ipycron.notebook.display.transcript import Transcript
 from ipycron.notebook.display.words import (
@@ -145,7 +145,7 @@ def write_html(
         for label, text in facts
         if text
     )
-    parts = [f"<table>{rows}</table>"]
+    parts = [f"<table {PLAIN}>{rows}</table>"]
     trouble = trouble or _explain_trouble(task)
     if trouble:
         parts.append(write_pre(f"did not start\n{trouble}", style=_ERROR))

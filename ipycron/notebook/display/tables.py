@@ -22,6 +22,9 @@ TEXT_STYLE = (
 )
 """Style of a cell in an HTML table: a long word does not widen the page, and the two
 blanks between an expression and its words stay two."""
+PLAIN = 'class="mathjax_ignore tex2jax_ignore"'
+"""Attribute of an element whose texts are no formulas, though they may have dollars:
+MathJax 3 and 2 leave it alone."""
 
 
 class TaskTable:
@@ -134,4 +137,4 @@ def write_html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str
         for row in rows
     )
     thead = f"<thead><tr>{head}</tr></thead>" if heads else ""
-    return f"<table>{thead}<tbody>{body}</tbody></table>"
+    return f"<table {PLAIN}>{thead}<tbody>{body}</tbody></table>"
