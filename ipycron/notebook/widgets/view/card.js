@@ -144,7 +144,7 @@ class Facts {
       chevron,
       this.label,
     );
-    this.notes = h("span", { class: "icr-muted icr-clip" });
+    this.notes = h("span", { class: "icr-muted" });
     this.el = h("div", { class: "icr-facts" }, this.button, this.notes);
     this.list = h("div", { class: "icr-chips", id, role: "list", "aria-label": "Captured variables" });
   }
