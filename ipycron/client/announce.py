@@ -86,7 +86,7 @@ def log_event(task: TaskRecord, notice: Notice, context: TaskContext) -> None:
             error = show_controls(notice.outcome.summary)  # in one line
             _log(task, logging.WARNING, text, context.attempt, when, error)
         case Event.TASK_FAILED:
-            _log_error(task, "stopped for good", context.error)
+            _log_error(task, "stopped", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "coordinator-error":
             _log_error(task, "not run, the coordinator failed", context.error)
         case Event.EXECUTION_SKIPPED if notice.reason == "superseded":

@@ -6,7 +6,6 @@ Nothing that happens to a client changes a kept task; only requests do.
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -200,10 +199,13 @@ class KeptTasks:
             return
         assert self._places is not None
         assert self._greeting is not None
-        sock = None
-        with contextlib.suppress(ServiceError):
+        sock, loss = None, ServiceError(reason=_NOT_THERE)
+        try:
             sock = connect(self._places, _RETRY_TIMEOUT)
+        except ServiceError as error:
+            loss = error
         if sock is None:
+            self._loss = loss
             self._retry_later()
         else:
             self.attach(sock, self._places, self._greeting)
@@ -213,7 +215,7 @@ class KeptTasks:
         self._deadline = None
         if self.is_closed or self._loss is None:
             return
-        error = ServiceLost(reason=f"{self._loss.reason}. {_NOT_THERE}")
+        error = ServiceLost(reason=self._loss.reason)
         now = self._client.clock.now()
         for task in list(self._tasks.values()):
             if task.is_started:

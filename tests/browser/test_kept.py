@@ -206,7 +206,15 @@ def test_kept_cell_goes_on_when_its_kernel_is_killed(open_loaded, service):
     notebook.run(CELL)
     card = notebook.root.locator(".icr-card").last
     expect(card.locator(".icr-status")).to_have_text(re.compile("(idle|running), kept"))
-    expect(card).to_contain_text(f"kept by the service, process {service.pid}")
+    note = card.locator(".icr-facts > .icr-muted")
+    expect(note).to_contain_text(f"kept by the service, process {service.pid}")
+    notebook.page.set_viewport_size({"width": 620, "height": 1000})
+    is_whole = """({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>
+      scrollWidth <= clientWidth && scrollHeight <= clientHeight"""
+    eventually(lambda: note.bounding_box()["width"] < 400, "a narrow card")
+    expect(note).to_have_text(re.compile("%cron destroy tick$"))
+    assert note.evaluate(is_whole)
+    notebook.page.set_viewport_size({"width": 1400, "height": 1000})
     notebook.kill_kernel()
 
     notebook.load(service.env)
@@ -271,7 +279,8 @@ def test_row_says_that_the_service_is_stopped_and_comes_back(open_loaded, servic
     expect(counts).to_have_text(re.compile(r"\d+ ok"))
     assert service.end()
     expect_state(notebook, "True", "failing, kept")
-    expect(get_row(notebook, "True")).to_contain_text("ipycron service start")
+    said = "the service does not run, so its tasks do not: `ipycron service start`"
+    expect(get_row(notebook, "True")).to_contain_text(said)
     get_button(notebook, "True", "Start").click()
     notice = notebook.root.locator(".icr-panel .icr-notices .icr-notice")
     expect(notice).to_contain_text("it does not run")

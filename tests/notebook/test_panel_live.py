@@ -128,7 +128,8 @@ def test_card_shows_why_a_task_did_not_start(tmp_path):
         rows = [r for _, m in view.comm.find("state") for r in m.get("tasks", [])]
         return [row["trouble"] for row in rows if row.get("trouble")]
 
-    assert eventually(find)[-1].startswith("ModuleNotFoundError: No module named")
+    said = "did not start: ModuleNotFoundError: No module named"
+    assert eventually(find)[-1].startswith(said)
 
 
 def test_view_makes_its_snapshot_when_a_page_asks_for_it():

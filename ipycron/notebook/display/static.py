@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ipycron.api.text_table import format_kept
+from ipycron.errors import ServiceLost
 from ipycron.notebook.display.ansi import strip_ansi, to_html
 from ipycron.notebook.display.tables import PLAIN, TEXT_STYLE
 from ipycron.notebook.display.tracebacks import read_errors, tidy
@@ -82,7 +83,7 @@ def write_text(
     lines += [f"{name:9} {text}" for name, text in _describe(task, get_now()) if text]
     trouble = trouble or _explain_trouble(task)
     if trouble:
-        lines += ["did not start", *_indent(strip_ansi(trouble))]
+        lines += [_say_trouble(task), *_indent(strip_ansi(trouble))]
     run = find_shown_run(task)
     if run is not None:
         for _, value in _read_output(read_transcript(run)):
@@ -118,6 +119,11 @@ def _explain_trouble(task: Task) -> str | None:
     return None if error is None else explain_error(error)
 
 
+def _say_trouble(task: Task) -> str:
+    is_lost = isinstance(task.start_error, ServiceLost)
+    return "does not run" if is_lost else "did not start"
+
+
 def _indent(text: str) -> list[str]:
     return [f"  {line}" for line in text.rstrip("\n").splitlines()]
 
@@ -148,7 +154,7 @@ def write_html(
     parts = [f"<table {PLAIN}>{rows}</table>"]
     trouble = trouble or _explain_trouble(task)
     if trouble:
-        parts.append(write_pre(f"did not start\n{trouble}", style=_ERROR))
+        parts.append(write_pre(f"{_say_trouble(task)}\n{trouble}", style=_ERROR))
     run = find_shown_run(task)
     if run is not None:
         at = format_instant(run.date, _NO_DAY)

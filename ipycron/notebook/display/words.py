@@ -14,7 +14,7 @@ from ipycron.api.task import get_record
 from ipycron.api.text_table import format_kept, format_took
 from ipycron.client.executions import Execution
 from ipycron.client.options import TaskOptions
-from ipycron.errors import IpycronError, StartRevoked
+from ipycron.errors import IpycronError, ServiceLost, StartRevoked
 from ipycron.process.wire.outcome import get_traceback_text, summarize_error
 from ipycron.process.wire.printable import keep_colours, show_hidden
 from ipycron.scheduling.clock import SystemClock
@@ -146,7 +146,7 @@ def describe_row(task: Task, now: datetime, *, is_replaced: bool = False) -> Row
     error = find_start_error(task)
     last_run = "" if run is None else format_run(run, now)
     if error is not None:
-        last_run = f"did not start: {format_error(error)}"
+        last_run = say_trouble(error, format_error(error))
     return Row(
         name=format_name(task),
         status="ending" if is_replaced else format_state(task, now),
@@ -163,6 +163,19 @@ def find_start_error(task: Task) -> BaseException | None:
     if task.is_started or task.is_starting or isinstance(error, StartRevoked):
         return None
     return error
+
+
+def say_trouble(error: BaseException, reason: str) -> str:
+    """Say why a task does not run.
+
+    Args:
+        error: why it did not start, or that the service of a kept one is gone.
+        reason: the same in words.
+    """
+    if isinstance(error, ServiceLost):
+        about = error.reason.removeprefix("it ")
+        return f"the service {about}" if about != error.reason else about
+    return f"did not start: {reason}"
 
 
 def format_error(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from ipycron.notebook.display.words import (
     format_summary,
     is_queued,
     one_line,
+    say_trouble,
 )
 from ipycron.process.wire.outcome import UNSENT
 from ipycron.scheduling.plan import find_start
@@ -143,7 +144,8 @@ class TaskRow(TypedDict):
         status: `Task.status`, or "starting" or "stopping".
         pause: None if it is not paused.
         stop_by: when a stop that waits for a run will end it; None if there is none.
-        trouble: the error of the last start; None if it succeeded.
+        trouble: why it does not run: the error of the last start, or that the service
+            of a kept task is gone; None if it runs.
         fires: the next slots, empty if it is not armed.
         queued: how many runs wait for their turn, or for a place in a pool.
         waits: the first of these: those with attempts before, then the oldest.
@@ -258,7 +260,7 @@ def _describe_trouble(task: Task) -> str | None:
     error = find_start_error(task)
     if error is None:
         return None
-    return clean(format_summary(explain_start(error)), MAX_TROUBLE)
+    return clean(say_trouble(error, format_summary(explain_start(error))), MAX_TROUBLE)
 
 
 def find_fires(task: Task, now: float, count: int = FIRES) -> list[float]:

@@ -494,7 +494,10 @@ def test_tasks_of_a_service_that_ended_are_shown_as_stopped(service):
     assert service.end()
     eventually(lambda: task.status == "stopped", "the end", SECONDS)
     assert task.next_run is None
-    assert "ipycron service start" in str(task.start_error)
+    assert str(task.start_error) == (
+        "the service of kept tasks: it does not run, so its tasks do not: "
+        "`ipycron service start` starts it again."
+    )
     with pytest.raises(ServiceError, match="ipycron service start"):
         task.execute().result(SECONDS)
     with pytest.raises(ServiceError, match="ipycron service start"):

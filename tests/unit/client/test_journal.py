@@ -100,7 +100,7 @@ def test_overlap_is_a_warning_where_it_is_skipped(task, caplog):
         (Event.EXECUTION_FAILED, {"run": "invoked"}, ("DEBUG", "execution:failed")),
         (Event.EXECUTION_FAILED, {"run": "catch_up"}, ("ERROR", "a run failed")),
         (Event.EXECUTION_FAILED, {"run": "backfill"}, ("ERROR", "a run failed")),
-        (Event.TASK_FAILED, {}, ("ERROR", "stopped for good: ValueError: no")),
+        (Event.TASK_FAILED, {}, ("ERROR", "stopped: ValueError: no")),
         (
             Event.EXECUTION_SKIPPED,
             {"reason": "coordinator-error"},

@@ -295,11 +295,11 @@ class Countdown {
   }
 }
 
-/** Why a task did not start. */
+/** Why a task does not run: it did not start, or nothing keeps it any more. */
 class Trouble {
   constructor() {
     this.terminal = h("div", {});
-    this.el = h("div", { class: "icr-trace", role: "group", "aria-label": "Did not start", tabindex: "0", hidden: true }, this.terminal);
+    this.el = h("div", { class: "icr-trace", role: "group", "aria-label": "Why it does not run", tabindex: "0", hidden: true }, this.terminal);
   }
 
   draw({ trouble }) {
@@ -307,7 +307,7 @@ class Trouble {
     this.drawn = trouble;
     this.el.hidden = !trouble;
     const terminal = new Terminal();
-    if (trouble) terminal.write(`Did not start: ${trouble}`, "plain");
+    if (trouble) terminal.write(trouble[0].toUpperCase() + trouble.slice(1), "plain");
     this.terminal.replaceChildren(terminal.el);
   }
 }

@@ -462,7 +462,7 @@ function describeEvent(event, zone, now) {
     case "execution:max_reached":
       return "has had all its runs";
     case "task:failed":
-      return `stopped for good: ${summary}`;
+      return `stopped: ${summary}`;
     case "task:restarted":
       return `worker replaced: ${summary}`;
     default:

@@ -112,7 +112,7 @@ class Row {
     const goesOn = run && isResting(run, now) ? `${describeProgress(run, now)}, at ${formatInstant(run.next, task.zone, now)}` : null;
     setAttribute(this.lastLine, "title", goesOn);
     const { trouble } = task;
-    const summary = trouble ? `did not start: ${trouble}` : run ? describeSummary(run) : "";
+    const summary = trouble ?? (run ? describeSummary(run) : "");
     setText(this.summary, summary);
     setAttribute(this.summary, "title", summary || null);
     setAttribute(this.summary, "data-state", trouble ? "failed" : state);
