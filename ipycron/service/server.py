@@ -14,12 +14,11 @@ import logging
 import math
 import os
 import socket
-import struct
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ipycron.errors import ServiceError
 from ipycron.process.service.paths import make_private
+from ipycron.process.service.peer import find_user
 from ipycron.process.service.protocol import (
     FromKeeper,
     Greeting,
@@ -324,17 +323,3 @@ class Server:
                     self._path.unlink()
         for visitor in list(self._visitors):
             visitor.close()
-
-
-def find_user(sock: socket.socket) -> int | None:
-    """Return which user's process is at the other end; None if that is unknown."""
-    try:
-        if sys.platform == "linux":
-            size = struct.calcsize("3i")
-            data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            return int(struct.unpack("3i", data)[1])
-        # macOS and the BSDs: `struct xucred` begins with its version and the user.
-        data = sock.getsockopt(0, 1, 76)
-        return int(struct.unpack_from("2I", data)[1])
-    except OSError:
-        return None

@@ -1,27 +1,25 @@
-"""The client's end of the service's socket: connect, greet, ask, follow."""
+"""The client's end of the service's socket: connect, greet, request, follow."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import socket
-import struct
-import time
 from typing import TYPE_CHECKING
 
 from ipycron.errors import ServiceError
 from ipycron.process.refusal import describe
 from ipycron.process.service.paths import find_socket
+from ipycron.process.service.peer import find_user
 from ipycron.process.service.protocol import (
     FromService,
     Going,
     Greeting,
     check_greeting,
 )
-from ipycron.process.wire.channel import BlockingChannel, Channel
+from ipycron.process.wire.channel import Channel
 from ipycron.process.wire.outcome import decode_error
-from ipycron.process.wire.protocol import Ping, Pong, Reply
+from ipycron.process.wire.protocol import Reply
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 GREET_TIMEOUT = 5.0
 """Seconds for the service to answer; it takes a few milliseconds."""
-_CREDENTIALS = struct.Struct("3i")  # of Linux: pid, uid, gid
 SILENT = (
     "it does not answer: it is stopped, or waits for a disk. `ipycron service restart` "
     "ends it and starts another"
@@ -75,44 +72,12 @@ def connect(places: Places, timeout: float = GREET_TIMEOUT) -> socket.socket | N
 
 def _check_peer(sock: socket.socket) -> None:
     """Refuse what another user listens with: results run code when they are read."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return  # the folder of the socket is closed to others
-    data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(data)
-    if uid != os.geteuid():
+    user = find_user(sock)
+    if user != os.geteuid():
         raise ServiceError(
-            reason=f"its socket belongs to another user (uid {uid}), who could read "
+            reason=f"its socket belongs to another user (uid {user}), who could read "
             "what is sent there. Nothing was sent"
         )
-
-
-def greet(places: Places, own: Greeting, timeout: float) -> Greeting | None:
-    """Return the greeting of the service, of whatever version; None without one.
-
-    Blocks.
-
-    Raises:
-        ServiceError: if it does not answer within `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    sock = connect(places, timeout)
-    if sock is None:
-        return None
-    channel = BlockingChannel(sock, FromService)
-    with contextlib.closing(channel):
-        try:
-            channel.send(own)
-            while True:
-                sock.settimeout(max(0.001, deadline - time.monotonic()))
-                frame = channel.receive()
-                if frame is None:
-                    raise ServiceError(reason="it closed the connection")
-                if isinstance(frame.message, Greeting):
-                    return frame.message
-        except TimeoutError:
-            raise ServiceError(reason=SILENT) from None
-        except OSError as error:
-            raise ServiceError(reason=describe(error)) from None
 
 
 class ServiceLink:
@@ -185,8 +150,6 @@ class ServiceLink:
             self._meet(message)
         elif isinstance(message, Reply):
             self._settle(message, frame.payload)
-        elif isinstance(message, Ping):
-            self._channel.send(Pong())
         elif self.service is not None:
             if isinstance(message, Going):
                 self._farewell = message.reason
