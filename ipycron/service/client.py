@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -12,7 +13,7 @@ from ipycron.client.client import Client
 from ipycron.client.history import ClientHistory
 from ipycron.client.job_logs import JobLogs
 from ipycron.client.lives import make_life
-from ipycron.errors import HistoryError
+from ipycron.errors import HistoryError, SupervisorLost
 from ipycron.runlog.keeper import READERS_PATIENCE
 from ipycron.runlog.rows import RunOutcome
 from ipycron.runlog.store import VANISHED
@@ -83,11 +84,15 @@ class ServiceClient(Client):
         return self._get_engine(is_for_worker=True).run(work)
 
     async def write_history(self) -> None:
-        """Return once the rows so far are written, the supervisor's, too."""
+        """Return once the rows so far are written, the supervisor's, too.
+
+        If the supervisor is lost meanwhile, so are those that it has not written.
+        """
         engine = self._engine
         flushed = None if engine is None else engine.background.flush_history()
         if flushed is not None:
-            await flushed
+            with contextlib.suppress(SupervisorLost):
+                await flushed
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.history.flush, READERS_PATIENCE)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sqlite3
 
 from kept_service import PATIENCE, declare_file
 from msgspec.structs import replace
-from polling import eventually
+from polling import eventually, pause
 
 from ipycron.errors import ServiceError
 from ipycron.service.store import Store
@@ -70,3 +72,17 @@ def test_task_that_is_over_and_cannot_be_removed_stops_nobody(
     with contextlib.closing(Store(keeper.places)) as store:
         assert [task.name for task in store.load()] == ["good"]
     assert not slots.read()
+
+
+def test_history_is_written_though_the_supervisor_is_lost(keeper, slots):
+    """Slots that have begun before a kill wait for it: they must get their rows."""
+    keeper.open()
+    keeper.attach().declare(declare_file(slots.job, "report", "0 0 1 1 *"))
+    client = keeper.client
+    supervisor = client.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    written = client.run(client.write_history())
+    pause(0.5)  # the supervisor has been asked
+    assert not written.done()
+    os.kill(supervisor, signal.SIGKILL)
+    written.result(PATIENCE)
