@@ -38,6 +38,10 @@ HELD = b"held"
 lock. Anything else is the reason why it ends."""
 _FOREIGN = ("JPY_PARENT_PID", "JPY_SESSION_NAME", "JPY_API_TOKEN", "PYTHONSTARTUP")
 """Variables that belong to the kernel which happens to start the service."""
+_LATE = (
+    "it was started and does not answer in time: `ipycron service log` shows what it "
+    "wrote"
+)
 _LOG_BYTES = 2000
 _POLL = 0.02
 
@@ -104,7 +108,12 @@ def _launch(places: Places, deadline: float) -> bytes:
                     env=_make_environment(),
                     start_new_session=True,
                 )
-        process.wait(max(0.0, deadline - time.monotonic()))
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:  # it did not get as far as to its fork
+            process.kill()
+            process.wait()
+            raise ServiceError(reason=_LATE) from None
         return _read_answer(ours, deadline)
 
 
@@ -117,10 +126,7 @@ def _read_answer(pipe: int, deadline: float) -> bytes:
     while True:
         left = max(0.0, deadline - time.monotonic())
         if not select.select([pipe], [], [], left)[0]:
-            raise ServiceError(
-                reason=f"it did not answer within {START_TIMEOUT:g} s after its start: "
-                "`ipycron service log` shows what it wrote"
-            )
+            raise ServiceError(reason=_LATE)
         piece = os.read(pipe, 4096)
         if not piece:
             return answer

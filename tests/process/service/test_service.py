@@ -17,6 +17,7 @@ from kept_service import PATIENCE, declare_file
 from polling import eventually
 
 from ipycron.errors import ServiceError
+from ipycron.process.service import launch
 from ipycron.process.service.paths import EXIT_HELD, find_socket
 from ipycron.process.service.protocol import Declare, Rescheduling
 from ipycron.process.wire.outcome import decode_result
@@ -409,6 +410,17 @@ def test_start_says_that_its_log_cannot_be_written(service):
     with pytest.raises(ServiceError, match=r"its log .*service\.log cannot be written"):
         service.start()
     service.places.log.rmdir()
+
+
+def test_program_that_hangs_is_an_error_and_is_ended(service, tmp_path, monkeypatch):
+    """An interpreter on a file system that does not answer, for example."""
+    program, note = tmp_path / "python", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > '{note}'\nexec sleep 1000\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(launch, "find_executable", lambda: str(program))
+    with pytest.raises(ServiceError, match="does not answer in time"):
+        launch.start_service(service.places, 2.0)
+    assert not psutil.pid_exists(int(note.read_text()))
 
 
 def test_many_tasks_are_kept(service, slots):
