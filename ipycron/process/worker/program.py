@@ -394,7 +394,7 @@ def _arrange(load: Load) -> None:
             os.environb.pop(name, None)
         else:
             os.environb[name] = value
-    os.chdir(setting.cwd)
+    os.chdir(os.fsdecode(setting.cwd))  # its error shows the path as text
     sys.path[:] = map(os.fsdecode, setting.path)
 
 
