@@ -69,7 +69,7 @@ def add_kept(commands: Any) -> None:
         ),
         (
             "pause",
-            lambda task, given: task.pause(given.until, given.note),
+            lambda task, given: task.pause(_read_until(given.until), given.note),
             "have kept tasks skip their slots until resumed, or for a while",
         ),
         (
@@ -105,7 +105,7 @@ def _add_action(
         parser.add_argument("--force", action="store_true", help=text)
     if name == "pause":
         parser.add_argument(
-            "--until", help="09:00, 2026-12-01T09:00, or seconds from now"
+            "--until", help="09:00, 2026-12-01T09:00, or a time from now: 90, 30m, 2h"
         )
         parser.add_argument(
             "--note", default="", help="the reason, shown with the task"
@@ -118,6 +118,15 @@ def _add_action(
         )
     parser.add_argument("--json", action="store_true", help="write JSON lines")
     parser.set_defaults(run=lambda given: _control(given, act))
+
+
+def _read_until(text: str | None) -> str | float | None:
+    """Return seconds from now if they are given without a unit, as `%cron` takes them.
+
+    Eight digits are a date.
+    """
+    is_seconds = text is not None and text.isdecimal() and len(text) != len("20261201")
+    return float(text) if text is not None and is_seconds else text
 
 
 def _attach() -> list[Task]:

@@ -25,7 +25,7 @@ _PAST = (
     "a datetime, a date, a timedelta (that long ago), or text such as '7d', '24h' or "
     "'2026-11-24 09:00'"
 )
-_MOMENT = f"seconds from now, a time of day, or {INSTANT}"
+_MOMENT = f"seconds from now or text such as '30m', a time of day, or {INSTANT}"
 
 
 def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:
@@ -33,8 +33,9 @@ def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:
 
     Args:
         name: the option's, for the error.
-        value: as for `read_instant`; or seconds or a timedelta from now; or a time of
-            day, as an object or ISO text, for the next time that clocks show it.
+        value: as for `read_instant`; or seconds, a timedelta or a duration as text
+            (``90s``, ``1h30m``) from now; or a time of day, as an object or ISO text,
+            for the next time that clocks show it.
         zone: of what has none.
         now: Unix seconds.
 
@@ -46,6 +47,9 @@ def read_moment(name: str, value: Any, zone: tzinfo, now: float) -> float:
         return _check_to_come(name, value, now + seconds, zone, now)
     found = _find_time_of_day(value, zone, now) or read_datetime(value, zone)
     if found is None:
+        length = _read_length(value)
+        if length is not None:
+            return _check_to_come(name, value, now + length, zone, now)
         raise InvalidOption(option=name, value=value, expected=_MOMENT)
     return _check_to_come(name, value, check_range(name, value, found), zone, now)
 
@@ -88,16 +92,22 @@ def check_note(note: Any) -> str:
 
 
 def _read_past(value: Any, now: float) -> float | None:
-    seconds: float | None = None
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    # A number alone may be a year, a date or seconds: it needs a unit.
-    elif isinstance(value, str) and value.strip()[-1:].isalpha():
-        seconds = read_duration(value.strip())
+    is_length = isinstance(value, timedelta)
+    seconds = value.total_seconds() if is_length else _read_length(value)
     if seconds is not None:
         return now - seconds if seconds >= 0 else None
     found = read_datetime(value, None)
     return None if found is None else found.timestamp()
+
+
+def _read_length(value: Any) -> float | None:
+    """Return the seconds of a duration as text; None if it is something else.
+
+    A number alone may be a year, a date or seconds: it needs a unit.
+    """
+    if isinstance(value, str) and value.strip()[-1:].isalpha():
+        return read_duration(value.strip())
+    return None
 
 
 def _find_time_of_day(value: Any, zone: tzinfo, now: float) -> datetime | None:

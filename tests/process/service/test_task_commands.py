@@ -4,11 +4,12 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from polling import eventually, pause
 import ipycron
 from ipycron.process.service.protocol import FromService, Greeting, make_greeting
 from ipycron.process.wire.channel import BlockingChannel
+from ipycron.scheduling.clock import SystemClock
 
 COMMAND = [sys.executable, "-P", "-m", "ipycron"]
 NIGHTLY = "0 3 * * *"
@@ -247,6 +249,20 @@ def test_failure_of_a_run_is_the_exit_code(service, jobs):
     assert error.strip()
 
 
+def test_working_directory_that_is_gone_is_named(service, jobs, tmp_path):
+    """As the user writes it."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    service.start()
+    client = service.attach()
+    client.declare(declare_file(jobs("", "gone/job.py"), "nightly", NIGHTLY))
+    client.close()
+    run(service, "stop", "nightly")
+    shutil.rmtree(folder)
+    _, error = run(service, "start", "nightly", code=1)
+    assert f"No such file or directory: '{folder}'" in error
+
+
 def test_task_is_stopped_and_started(kept):
     """Also through a restart of the service; a stopped one is not run."""
     run(kept, "stop", "nightly")
@@ -270,6 +286,14 @@ def test_task_is_paused_and_resumed(kept):
     assert "paused until 2999-01-01 00:00:00 (until then)" in out
     run(kept, "resume", "nightly", "--catch-up", "latest")
     assert find(kept, "nightly")["is_paused"] is False
+    for until in ("2h", "7200"):
+        before = datetime.fromtimestamp(SystemClock().now(), UTC)
+        run(kept, "pause", "nightly", "--until", until)
+        found = datetime.fromisoformat(find(kept, "nightly")["paused_until"])
+        assert timedelta(hours=2) <= found - before < timedelta(hours=3)
+    run(kept, "pause", "nightly", "--until", "29991201")
+    assert find(kept, "nightly")["paused_until"].startswith("2999-12-01T00:00:00")
+    run(kept, "resume", "nightly")
     _, error = run(kept, "pause", "nightly", "--until", "soon", code=2)
     assert "until" in error
     assert error.count("\n") == 1

@@ -72,14 +72,24 @@ def test_time_of_day_in_a_gap_of_the_clock_is_read_as_the_clock_before_it():
 )
 def test_anything_else_is_refused_with_what_is_expected(value):
     """The error names the option and shows how to write it."""
-    expected = "expected seconds from now, a time of day, or an instant"
+    expected = (
+        "expected seconds from now or text such as '30m', a time of day, or an instant"
+    )
     with pytest.raises(InvalidOption, match=expected) as caught:
         read(value)
     assert str(caught.value).startswith("until: got ")
 
 
 @pytest.mark.parametrize(
-    "value", [0, NOW, "2026-11-30", "0001-01-01", NOW - timedelta(seconds=0.001)]
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), (" 1h30m ", 5400), ("1.5m", 90)]
+)
+def test_duration_as_text_counts_from_now(text, seconds):
+    """With a unit: a number alone may be a year."""
+    assert read(text) == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "value", [0, NOW, "0s", "2026-11-30", "0001-01-01", NOW - timedelta(seconds=0.001)]
 )
 def test_past_is_refused_with_the_time_it_is(value):
     """The usual mistake is another zone: the error shows the task's time."""
