@@ -243,7 +243,18 @@ def summarize_kept() -> str:
 
 
 def _list_names(names: list[str]) -> str:
-    shown = [flatten(name, MAX_SHOWN) for name in names[:MAX_NAMED]]
+    """Return the first names, each as one line that is not too long.
+
+    Examples:
+        >>> _list_names(["nightly", "x" * 500])[-4:]
+        'xxx…'
+        >>> _list_names(list("abcdefghijk"))
+        'a, b, c, d, e, f, g, h and 3 more'
+    """
+    shown = [
+        flatten(name, MAX_SHOWN) + ("…" if len(name) > MAX_SHOWN else "")
+        for name in names[:MAX_NAMED]
+    ]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
