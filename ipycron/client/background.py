@@ -582,6 +582,7 @@ class BackgroundTasks:
             notice = msgspec.structs.replace(
                 notice, event=Event.TASK_RESTARTED, outcome=Outcome.of_error(loss)
             )
+        self._owner.history.follow(notice)
         self._owner.handle_notice(notice)
 
     # --- the end of a supervisor ----------------------------------------------------

@@ -463,6 +463,7 @@ class Client:
         """End the runs that were lost; see `ClientPort`."""
         lost = [task for task in self.tasks.values() if task.home == "supervisor"]
         self.history.note_loss()
+        self.history.note_passed_over()
         assert self._engine is not None
         self._engine.elector.abandon({task.id for task in lost})
         now, outcome = self.clock.now(), Outcome.of_error(error)

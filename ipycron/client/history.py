@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ HISTORY_LINE = "history: "
 WARN_EVERY = 60.0
 """Seconds in which the client and its supervisor, who write to the same file, do not
 both warn of the same."""
+_PASSED_OVER = (
+    Event.EXECUTION_MISSED,
+    Event.EXECUTION_SKIPPED,
+    Event.EXECUTION_OVERLAP,
+)
 UNWRITTEN = 1.0
 """Seconds of runs that a lost supervisor may not have written; it writes sooner."""
 
@@ -72,6 +78,8 @@ class ClientHistory:
         self._positions: dict[str, int] = {}
         self._behind = (0, 0)  # the supervisor's rows that wait, and that are lost
         self._lost_before = 0  # rows of supervisors that are gone
+        # By the monotonic clock: what the supervisor has said of slots without a run.
+        self._passed_over: deque[tuple[float, Notice]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -245,6 +253,26 @@ class ClientHistory:
         text = run.traceback_text
         if text:
             self._keeper.recorder.add_traceback(notice, show_surrogates(text), place)
+
+    def follow(self, notice: Notice) -> None:
+        """Remember for a moment what the supervisor has reported and may not write."""
+        if notice.event not in _PASSED_OVER:
+            return
+        told, now = self._passed_over, time.monotonic()
+        told.append((now, notice))
+        while now - told[0][0] > UNWRITTEN:
+            told.popleft()
+
+    def note_passed_over(self) -> None:
+        """Record the slots that a lost supervisor reported shortly before as not run.
+
+        It may not have written them any more. The same slot has the same row.
+        """
+        now = time.monotonic()
+        while self._passed_over:
+            told_at, notice = self._passed_over.popleft()
+            if now - told_at <= UNWRITTEN:
+                self._keeper.recorder.note(notice)
 
     def note_last_runs(self, task: TaskRecord, now: float) -> None:
         """Record the runs that the supervisor reported shortly before it was lost.

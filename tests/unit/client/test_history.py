@@ -8,6 +8,7 @@ from datetime import UTC
 
 from ipycron.client.event_log import MAX_ITEMS, EventLog
 from ipycron.client.executions import MAX_OUTPUT_BYTES, MAX_RUNS, Execution, History
+from ipycron.client.history import ClientHistory
 from ipycron.process.wire.outcome import encode_error
 from ipycron.scheduling.events import Event, Notice, Outcome, Status
 from ipycron.scheduling.events import ScheduledExecution as Scheduled
@@ -147,3 +148,17 @@ def test_history_counts_every_missed_slot_of_a_notice():
     history.count(_notice(Event.EXECUTION_SKIPPED, reason="not-elected"))
 
     assert (history.missed, history.skipped) == (8, 1)
+
+
+def test_slots_that_a_lost_supervisor_has_not_written_are_recorded():
+    """Those that it has just reported; nothing of it is written twice."""
+    history = ClientHistory(print)
+    noted = []
+    history._keeper.recorder.note = noted.append
+    missed = _notice(Event.EXECUTION_MISSED, 1)
+    history.follow(missed)
+    history.follow(_notice(Event.EXECUTION_STARTED, 2))
+    history.note_passed_over()
+    assert noted == [missed]
+    history.note_passed_over()
+    assert noted == [missed]
