@@ -56,9 +56,11 @@ def serve(listener, talk):
 
 
 def send_garbage(sock):
-    """Send what is no message."""
+    """Send what is no message, and stay until the client leaves."""
     sock.recv(1)
     sock.sendall(b"HTTP/1.1 400 Bad Request" * 1000)
+    while sock.recv(65536):
+        pass
 
 
 def send_forever(sock):
