@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from concurrent.futures import Future
 
+    from ipycron.client.completion import Completion
     from ipycron.client.event_log import EventLog
     from ipycron.client.record import TaskRecord
     from ipycron.process.service.protocol import Declaration
@@ -210,3 +211,25 @@ class ServiceHistory(ClientHistory):
     def begins_anew(self, task: TaskRecord) -> bool:  # noqa: ARG002 - see the class
         """Return False: its start need not look for an earlier life."""
         return False
+
+
+async def ended(completion: Completion[Any]) -> None:
+    """Return when a completion has ended; raises its error."""
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+
+    def settle(completion: Completion[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(_settle, end, completion.exception())
+
+    completion.watch(settle)
+    await end
+
+
+def _settle(end: asyncio.Future[None], error: BaseException | None) -> None:
+    if end.done():
+        return
+    if error is None:
+        end.set_result(None)
+    else:
+        end.set_exception(error)

@@ -10,7 +10,9 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from msgspec.structs import replace
 
 from ipycron.errors import ServiceError
 from ipycron.service.store import Store
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from ipycron.process.service.paths import Places
     from ipycron.service.store import KeptState
+    from ipycron.service.tasks import KeptTask
 
 RETRY = 5.0
 """Seconds until the next attempt to save what could not be saved."""
@@ -48,6 +51,7 @@ class Saver:
         # for good.
         self._dirty: dict[str, KeptState] = {}
         self._saving: asyncio.Task[None] | None = None
+        self._removals: set[asyncio.Task[None]] = set()
 
     async def open(self, places: Places) -> None:
         """Open the store.
@@ -73,6 +77,19 @@ class Saver:
         self._dirty[task_id] = state
         if self._saving is None and not self.is_ending:
             self._saving = asyncio.ensure_future(self._save_until_done())
+
+    def change(self, kept: KeptTask, **changes: Any) -> None:
+        """Have a state saved soon, if it is another one with these changes."""
+        state = replace(kept.state, **changes)
+        if state != kept.state:
+            kept.state = state
+            self.put(kept.id, state)
+
+    def remove_soon(self, task_id: str) -> None:
+        """Begin to remove a task that has ended; see `remove`."""
+        removal = asyncio.ensure_future(self.remove(task_id))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
 
     async def remove(self, task_id: str) -> None:
         """Remove a task that has ended; again and again if the disk refuses it."""
