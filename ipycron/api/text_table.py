@@ -9,11 +9,10 @@ from ipycron.errors import StartError
 from ipycron.process.wire.printable import show_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Collection, Iterable, Sequence
 
     from ipycron.api.task import Task
-    from ipycron.client.executions import History
+    from ipycron.client.executions import Execution, History, PastRun
 
 _HEADS = ("name", "status", "schedule", "next run", "last run", "past runs")
 _NEXT = 3  # the place of the next run: half a date says nothing
@@ -26,29 +25,19 @@ _MINUTE = 60
 _MILLISECONDS, _HUNDREDTHS, _TENTHS = 0.0995, 9.995, 59.95  # seconds below which
 
 
-def list_tasks(
-    tasks: Iterable[Task],
-    *,
-    marks_kept: bool = True,
-    find_last: Callable[[Task], str] | None = None,
-) -> str:
+def list_tasks(tasks: Iterable[Task], *, marks_kept: bool = True) -> str:
     """Return a table of tasks in the words of programs, with whole dates.
 
     Args:
         tasks: the tasks.
         marks_kept: whether the status says which of them are kept.
-        find_last: returns what to say of the last run of a task that has none here.
     """
-    rows = [
-        _make_row(task, marks_kept=marks_kept, find_last=find_last) for task in tasks
-    ]
+    rows = [_make_row(task, marks_kept=marks_kept) for task in tasks]
     room = find_room() or PAGE
     return write_text_table([_HEADS, *rows], room=room, whole=(_NEXT,))
 
 
-def _make_row(
-    task: Task, *, marks_kept: bool, find_last: Callable[[Task], str] | None
-) -> tuple[str, ...]:
+def _make_row(task: Task, *, marks_kept: bool) -> tuple[str, ...]:
     following = task.next_run
     when = "" if following is None else f"{following:%Y-%m-%d %H:%M:%S}"
     status = "starting" if task.is_starting else task.status
@@ -61,8 +50,7 @@ def _make_row(
     if task.is_paused:  # last: it may be long, and is cut for a terminal's sake
         status = f"{status}{_format_pause(task)}"
     kept = format_kept(task.history)
-    last = _format_last(task) or ("" if find_last is None else find_last(task))
-    cells = (task.name, status, task.pattern, when, last, kept)
+    cells = (task.name, status, task.pattern, when, _format_last(task), kept)
     return tuple(show_hidden(" ".join(cell.split())) for cell in cells)
 
 
@@ -77,10 +65,7 @@ def _format_last(task: Task) -> str:
     if error is not None and not (task.is_started or task.is_starting):
         return f"did not start: {explain_start(error)}"
     history = task.history
-    if not history:
-        return ""
-    run = history[-1]
-    return format_run(run.date, run.outcome or "", run.summary)
+    return format_run(history[-1]) if history else ""
 
 
 def explain_start(error: BaseException) -> str:
@@ -98,16 +83,10 @@ def explain_start(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def format_run(date: datetime, outcome: str, summary: str) -> str:
-    """Return what became of a run: first in a word, which a narrow column still shows.
-
-    Examples:
-        >>> from datetime import datetime
-        >>> format_run(datetime(2026, 12, 1, 9), "failed", "ValueError: 7")
-        'failed 2026-12-01 09:00:00: ValueError: 7'
-    """
-    text = f"{outcome} {date:%Y-%m-%d %H:%M:%S}"
-    return f"{text}: {summary}" if summary not in ("", "None") else text
+def format_run(run: Execution | PastRun) -> str:
+    """Return what became of a run, first in a word that a narrow column still shows."""
+    text = f"{run.outcome} {run.date:%Y-%m-%d %H:%M:%S}"
+    return f"{text}: {run.summary}" if run.summary not in ("", "None") else text
 
 
 def format_kept(history: History) -> str:

@@ -7,13 +7,12 @@ import json
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipycron.cli.lines import describe_missing
 from ipycron.cli.mistakes import UsageMistake, is_file
 from ipycron.client.completion import Flag
 from ipycron.errors import (
-    HistoryError,
     IpycronError,
     ServiceError,
     TaskNotStarted,
@@ -36,9 +35,9 @@ PATIENCE = 20.0
 LOOK_EVERY = 0.1
 """Seconds between two looks at what a run has written."""
 _SHOWN_SLOTS = 3
-_SHOWN_RUNS, _ALL_RUNS = 5, 20
+_SHOWN_RUNS = 5
 
-Known = TypeVar("Known", bound="Execution | PastRun")
+Run = TypeVar("Run", bound="Execution | PastRun")
 
 
 def add_kept(commands: Any) -> None:
@@ -155,7 +154,7 @@ def _list(given: argparse.Namespace) -> int:
         for task in tasks:
             print(json.dumps(describe(task)))
     elif tasks:
-        print(list_tasks(tasks, marks_kept=False, find_last=_find_last))
+        print(list_tasks(tasks, marks_kept=False))
     else:
         print("no task is kept")
     return 0
@@ -164,7 +163,7 @@ def _list(given: argparse.Namespace) -> int:
 def _show(given: argparse.Namespace) -> int:
     task = find_task(given.name, _attach())
     if given.json:
-        runs = [_describe_run(run) for run in reversed(read_runs(task, _ALL_RUNS))]
+        runs = [_describe_run(run) for run in task.history]
         print(json.dumps({**describe(task), "runs": runs}))
         return 0
     for label, value in _list_facts(task):
@@ -172,73 +171,9 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
-def _find_last(task: Task) -> str:
-    """Return what became of a task's last run, empty if it has none."""
-    from ipycron.api.text_table import format_run  # noqa: PLC0415 - as above
-
-    runs = read_runs(task, 1)
-    return format_run(runs[0].date, runs[0].outcome, runs[0].summary) if runs else ""
-
-
-class Run(NamedTuple):
-    """A run that is over, as the service or the history knows it."""
-
-    id: str
-    outcome: str
-    trigger: str
-    date: datetime
-    duration: float | None
-    summary: str
-
-
-def read_runs(task: Task, count: int) -> list[Run]:
-    """Return a task's last runs that are over, the newest first.
-
-    The service knows those since its start; the history has those before.
-    """
-    runs = list(map(_sum_up, reversed(task.history)))
-    if len(runs) < count:
-        known = {run.id for run in runs}
-        before = _read_recorded(task.name, count + len(known))
-        runs += [run for run in before if run.id not in known]
-    return runs[:count]
-
-
-def _sum_up(run: Execution | PastRun) -> Run:
-    return Run(
-        run.id, run.outcome or "", run.reason, run.date, run.duration, str(run.summary)
-    )
-
-
-def _read_recorded(name: str, count: int) -> list[Run]:
-    """Return the last runs that the history has of a name; none if it has no file."""
-    from ipycron.api.history import get_path  # noqa: PLC0415 - SQLite
-    from ipycron.api.run_list import format_result  # noqa: PLC0415 - as above
-    from ipycron.runlog.reading import Query, read_history  # noqa: PLC0415 - as above
-    from ipycron.runlog.rows import ENDED  # noqa: PLC0415 - as above
-
-    query = Query(names=(name,), outcomes=frozenset(ENDED), limit=count)
-    try:
-        path = get_path()
-        records = [] if path is None else read_history(path, query)
-    except HistoryError:  # `ipycron history` says what is wrong with it
-        return []
-    return [
-        Run(
-            record.id,
-            record.outcome,
-            record.trigger,
-            record.at,
-            record.duration,
-            format_result(record),
-        )
-        for record in records
-    ]
-
-
 def describe(task: Task) -> dict[str, Any]:
     """Return a task as JSON has it: instants in ISO 8601 with their offset."""
-    last = next(iter(read_runs(task, 1)), None)
+    last = task.history[-1] if task.history else None
     error = task.start_error
     return {
         "name": task.name,
@@ -262,11 +197,11 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
-def _describe_run(run: Run) -> dict[str, Any]:
+def _describe_run(run: Execution | PastRun) -> dict[str, Any]:
     return {
         "id": run.id,
         "outcome": str(run.outcome),
-        "trigger": str(run.trigger),
+        "trigger": str(run.reason),
         "at": _format(run.date),
         "duration": run.duration,
         "summary": run.summary,
@@ -295,8 +230,8 @@ def _list_facts(task: Task) -> Iterator[tuple[str, str]]:
         yield label, f"{slot:%a %Y-%m-%d %H:%M:%S %Z}"
         label = ""
     label = "last"
-    for run in read_runs(task, _SHOWN_RUNS):
-        yield label, format_run(run.date, run.outcome, run.summary)
+    for run in reversed(list(task.history)[-_SHOWN_RUNS:]):
+        yield label, format_run(run)
         label = ""
 
 
@@ -405,7 +340,7 @@ def run_now(name: str, *, is_json: bool = False) -> int:
         raise
     if is_json:
         run = _find_own_run(task.history)
-        facts = {} if run is None else _describe_run(_sum_up(run))
+        facts = {} if run is None else _describe_run(run)
         print(json.dumps({"name": task.name, **facts, "error": _explain(error)}))
     elif error is not None:
         print(f"ipycron: {show_hidden(_explain(error) or '')}", file=sys.stderr)
@@ -470,7 +405,7 @@ class _Writer:
             self.write(b"\n")
 
 
-def _find_own_run(runs: Iterable[Known]) -> Known | None:
+def _find_own_run(runs: Iterable[Run]) -> Run | None:
     """Return the run that this process has asked for; None if it is not among them.
 
     Others may run at the same time: its id is one of this process's.

@@ -20,7 +20,7 @@ from ipycron.runlog.recorder import identify_slot, judge_slot
 from ipycron.scheduling.events import Event, to_datetime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from ipycron.runlog.rows import RunOutcome
@@ -342,9 +342,13 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
     output: Output
     _failure: _Failure | None
     remark: str
+    # Whether it ended before this process followed the task.
+    _is_recalled: bool = False
 
     @classmethod
-    def of(cls, execution: Execution, outcome: Outcome) -> PastRun:
+    def of(
+        cls, execution: Execution, outcome: Outcome, *, is_recalled: bool = False
+    ) -> PastRun:
         """Return what the history keeps of an execution that has ended."""
         return cls(
             execution._scheduled,  # noqa: SLF001 - this module's
@@ -355,6 +359,7 @@ class PastRun(RunFacts, msgspec.Struct, gc=False, eq=False):
             execution.output,
             None if outcome.is_ok else _Failure(outcome.value),
             outcome.remark,
+            is_recalled,
         )
 
     @property
@@ -449,6 +454,30 @@ class History:
     def add(self, execution: Execution, outcome: Outcome) -> PastRun:
         """Add a run that has ended; forget the oldest ones beyond the limits."""
         run = PastRun.of(execution, outcome)
+        self._count_run(run)
+        self._runs = (*self._runs[1 - MAX_RUNS :], run)
+        self._trim()
+        return run
+
+    def recall(self, runs: Sequence[PastRun]) -> None:
+        """Remember the runs that another process knows, and count what is new.
+
+        Those that came before one that is remembered have been counted.
+
+        Args:
+            runs: the last ones, oldest first.
+        """
+        known = {run.id for run in self._runs}
+        for run in reversed(runs):
+            if run.id in known:
+                break
+            self._count_run(run)
+        listed = {run.id for run in runs}
+        others = [run for run in self._runs if run.id not in listed]
+        self._runs = (*others, *runs)[-MAX_RUNS:]
+        self._trim()
+
+    def _count_run(self, run: PastRun) -> None:
         if run.manner == "cancelled":
             self.cancelled += 1
         elif run.is_ok:
@@ -459,9 +488,6 @@ class History:
             self.replaced += 1
         else:
             self.failed += 1
-        self._runs = (*self._runs[1 - MAX_RUNS :], run)
-        self._trim()
-        return run
 
     def count_finished(self, count: int) -> None:
         """Count runs that returned and are not remembered."""
@@ -474,7 +500,8 @@ class History:
     def raise_counts(self, counts: Mapping[str, int]) -> None:
         """Count what another process has counted, and this one has not.
 
-        A service that was started again has counted less than its clients.
+        A service that was started again counts what the history still has, which may
+        be less than its clients have seen.
         """
         for name in COUNTED:
             setattr(self, name, max(getattr(self, name), counts.get(name, 0)))
@@ -550,6 +577,14 @@ class History:
 def read_slots(history: History) -> tuple[PastSlot, ...]:
     """Return the last slots that did not run, oldest first; a snapshot."""
     return history._slots  # noqa: SLF001 - for views; `task.history` is of runs
+
+
+def lacks_output(run: RunLike) -> bool:
+    """Return whether a run ended before this process followed its task.
+
+    What it wrote is not here, but may be in the history's file.
+    """
+    return isinstance(run, PastRun) and run._is_recalled and not run.output.position  # noqa: SLF001 - as above
 
 
 RunLike: TypeAlias = "Execution | PastRun"

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ipycron.client.executions import MAX_RUNS, Execution, History, is_begun
+from ipycron.client.executions import (
+    MAX_RUNS,
+    Execution,
+    History,
+    PastRun,
+    is_begun,
+)
 from ipycron.client.output import Output
 from ipycron.errors import RemoteError
 from ipycron.process.wire.outcome import Unserializable
@@ -37,7 +43,7 @@ from ipycron.scheduling.plan import (
 from ipycron.scheduling.small_map import NOTHING, SmallMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import tzinfo
 
     from ipycron.client.executions import RunLike
@@ -216,10 +222,27 @@ class ObservedState:
             self.last_pause = state.pause
         self._running = self._list_runs(self._running, state.running)
         self._queued = self._list_runs(self._queued, state.queued)
-        for past in state.runs:
-            if self.history.find(past.execution.id) is None:
-                self._add_past(past)
-        self.history.raise_counts(state.counts)
+        self.recall(state.runs, state.counts)
+
+    def recall(self, states: Sequence[PastState], counts: Mapping[str, int]) -> None:
+        """Remember runs that ended before this process followed the task.
+
+        Args:
+            states: the last ones, oldest first; those that are known stay as they are.
+            counts: of all runs and slots, as `History.read_counts` returns them.
+        """
+        runs: list[PastRun] = []
+        newest = self.last_run
+        for past in states:
+            run = self.history.find(past.execution.id)
+            if run is None:
+                newest, run = self._make_past(past)
+            else:
+                newest = self.last_run
+            runs.append(run)
+        self.last_run = newest
+        self.history.recall(runs)
+        self.history.raise_counts(counts)
 
     def _list_runs(
         self,
@@ -232,18 +255,17 @@ class ObservedState:
             listed = listed.add(run.id, run)
         return listed
 
-    def _add_past(self, past: PastState) -> None:
-        """Add a run that has ended before this process followed the task."""
+    def _make_past(self, past: PastState) -> tuple[Execution, PastRun]:
         outcome = Outcome(
             is_ok=past.is_ok,
             value=_make_value(past),
             summary=show_controls(past.summary),
             manner=past.manner,
+            remark=show_controls(past.remark),
         )
         execution = Execution(past.execution, self._zone)
         execution.finish(past.execution, outcome)
-        self.last_run = execution
-        self.history.add(execution, outcome)
+        return execution, PastRun.of(execution, outcome, is_recalled=True)
 
     def _note_state(self, notice: Notice) -> None:
         self.status = notice.status

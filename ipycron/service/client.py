@@ -15,12 +15,14 @@ from ipycron.client.job_logs import JobLogs
 from ipycron.client.lives import make_life
 from ipycron.errors import HistoryError, SupervisorLost
 from ipycron.runlog.keeper import READERS_PATIENCE
+from ipycron.runlog.last_runs import LastRuns, read_last_runs
 from ipycron.runlog.rows import RunOutcome
+from ipycron.runlog.settings import find_settings
 from ipycron.runlog.store import VANISHED
 from ipycron.scheduling.events import ScheduledExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from concurrent.futures import Future
 
     from ipycron.client.completion import Completion
@@ -165,6 +167,22 @@ class ServiceHistory(ClientHistory):
             origin=declaration.origin,
             code_hash=row.code_hash if before is None else before.code_hash,
         )
+
+    def read_last_runs(
+        self, names: Mapping[str, str], limit: int, *, patience: float
+    ) -> dict[str, LastRuns]:
+        """Return the last runs of tasks by id; see `last_runs.read_last_runs`.
+
+        Without a history there are none. Reads the file: not on the client's loop.
+
+        Raises:
+            HistoryError: if there is no place for the history, or it cannot be read.
+        """
+        file = (self.settings or find_settings()).file
+        nothing = dict.fromkeys(names, LastRuns((), {}))
+        if file is None:
+            return nothing
+        return read_last_runs(file, names, limit, patience=patience)
 
     def find_unwritten(self, task: TaskRecord, begun: list[Begun]) -> list[Begun]:
         """Return the slots that have begun and of which there is no row.

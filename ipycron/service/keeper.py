@@ -18,6 +18,7 @@ from ipycron.process.service.protocol import Going
 from ipycron.service.declaring import Declaring
 from ipycron.service.handover import Handover
 from ipycron.service.kept import KeptTasks
+from ipycron.service.recalling import read_past, recall_runs
 from ipycron.service.reports import Reports
 from ipycron.service.requests import Requests
 from ipycron.service.saving import Saver
@@ -100,9 +101,11 @@ class Keeper:
         pools = await saver.call(Store.read_pools)
         for name, limit in pools.items():
             self._client.set_pool(name, limit)
-        restored = [
-            await self._restore(stored) for stored in await saver.call(Store.load)
-        ]
+        stored = await saver.call(Store.load)
+        run = asyncio.get_running_loop().run_in_executor
+        reading = run(None, read_past, self._client.history, stored)
+        restored = [await self._restore(each) for each in stored]
+        recall_runs(self._tasks.values(), await reading)
         self._client.observer = self._reports
         self._server.open()
         self._is_open = True

@@ -98,6 +98,7 @@ def read_state(kept: KeptTask) -> TaskState:
                 is_ok=run.is_ok,
                 manner=run.manner,
                 summary=run.summary,
+                remark=run.remark,
             )
             for run in runs
         ),

@@ -118,12 +118,13 @@ class Declaration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastState(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that has ended, in short."""
+    """A run that has ended, in short; see `Outcome` for its attributes."""
 
     execution: ScheduledExecution
     is_ok: bool
     manner: Manner = "plain"
     summary: str = ""
+    remark: str = ""
 
 
 class TaskState(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,10 +141,10 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
         last_end: when the last slot was done with.
         start_error: why it could not be started, in one line; "" if it could. Such a
             task is stopped.
-        runs: those that have ended since the service was started, oldest first, at
-            most 20.
-        counts: all runs and slots since then, by what became of them; see `COUNTED`
-            of `ipycron.client.executions`.
+        runs: those that have ended, oldest first, at most 20; those before the start of
+            the service as the history has them.
+        counts: all runs and slots that the service knows of, by what became of them;
+            see `COUNTED` of `ipycron.client.executions`.
     """
 
     status: Status = Status.STOPPED

@@ -7,7 +7,13 @@ import weakref
 from datetime import UTC
 
 from ipycron.client.event_log import MAX_ITEMS, EventLog
-from ipycron.client.executions import MAX_OUTPUT_BYTES, MAX_RUNS, Execution, History
+from ipycron.client.executions import (
+    MAX_OUTPUT_BYTES,
+    MAX_RUNS,
+    Execution,
+    History,
+    PastRun,
+)
 from ipycron.client.history import ClientHistory
 from ipycron.process.wire.outcome import encode_error
 from ipycron.scheduling.events import Event, Notice, Outcome, Status
@@ -78,6 +84,41 @@ def test_history_forgets_old_runs_when_late_output_is_large():
     history.add(_run(most + 1), Outcome(is_ok=True))
     assert history[0].id == "run1"
     assert sum(run.output.size for run in history) <= MAX_OUTPUT_BYTES
+
+
+def _recalled(number):
+    outcome = Outcome(is_ok=True)
+    execution = _run(number)
+    execution.finish(execution._scheduled, outcome)
+    return PastRun.of(execution, outcome, is_recalled=True)
+
+
+def test_history_recalls_runs_in_their_order_and_counts_the_new_ones():
+    """Those before a run that is remembered were counted when they ended."""
+    history = History()
+    history.recall([_recalled(number) for number in range(5)])
+    assert [run.id for run in history] == [f"run{number}" for number in range(5)]
+    assert history.total == 5
+    known = history.add(_run(5, 500_000), Outcome(is_ok=True))
+    for number in range(6, 6 + MAX_OUTPUT_BYTES // 500_000):
+        history.add(_run(number, 500_000), Outcome(is_ok=True))
+    first, total = int(history[0].id[3:]), history.total
+    assert first > 5, "the output of the newer ones is too large"
+    assert known not in list(history)
+    runs = [history.find(f"run{number}") or _recalled(number) for number in range(20)]
+    history.recall(runs)
+    assert [run.id for run in history] == [f"run{number}" for number in range(20)]
+    assert history.total == total + sum(number >= total for number in range(20))
+
+
+def test_history_keeps_runs_that_a_service_has_forgotten():
+    """A service that was started again has no runs of a task with history=False."""
+    history = History()
+    history.add(_run(1), Outcome(is_ok=True))
+    history.recall([])
+    history.recall([_recalled(2)])
+    assert [run.id for run in history] == ["run1", "run2"]
+    assert history.total == 2
 
 
 def test_history_keeps_the_text_of_an_error_and_not_the_error():
