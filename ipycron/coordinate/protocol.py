@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ipycron.errors import InvalidOption
@@ -90,6 +89,8 @@ def check_coordinator(value: object) -> RunCoordinator:
 
 def make_token() -> str:
     """Return a unique token."""
+    import secrets  # noqa: PLC0415 - 2 ms, for the few who elect
+
     return secrets.token_hex(8)
 
 

@@ -12,7 +12,6 @@ from ipycron.errors import InvalidOption, suggest
 from ipycron.triggers.exclusions import WEEK, Exclusions, Window, merge_windows
 from ipycron.triggers.holidays import Holidays, read_holidays
 from ipycron.triggers.instants import read_instant, read_last
-from ipycron.triggers.periods import to_local
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -148,7 +147,7 @@ class _Reader:
         self._texts.append(str(item))
 
     def _add_day(self, day: date) -> None:
-        start = to_local(datetime.combine(day, time()))
+        start = _find_start(day)
         self._days.append((start, start + DAY))
 
     def _read_period(self, given: Any, first: Any, last: Any) -> None:
@@ -156,7 +155,7 @@ class _Reader:
             start, end = _to_day(first), _to_day(last)
             if end < start:
                 self._refuse_order(given)
-            begin = to_local(datetime.combine(start, time()))
+            begin = _find_start(start)
             self._days.append((begin, begin + ((end - start).days + 1) * DAY))
             self._texts.append(f"{start}..{end}")
             return
@@ -259,6 +258,12 @@ def _is_day(value: Any) -> bool:
 
 def _to_day(value: Any) -> date:
     return date.fromisoformat(value.strip()) if isinstance(value, str) else value
+
+
+def _find_start(day: date) -> int:
+    from ipycron.triggers.periods import to_local  # noqa: PLC0415 - few exclude days
+
+    return to_local(datetime.combine(day, time()))
 
 
 def say_exclusions(exclusions: Exclusions, on_excluded: OnExcluded) -> str:

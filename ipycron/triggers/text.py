@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
-from difflib import get_close_matches
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,7 +13,6 @@ from ipycron.errors import CronSyntaxError, IpycronError, show_value
 from ipycron.triggers.durations import guess_duration, read_duration
 from ipycron.triggers.instants import Instants, read_datetime
 from ipycron.triggers.interval import Interval, check_interval
-from ipycron.triggers.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +79,8 @@ def _read_text(
     if keyword in _AT:
         return _read_at(value, words[1:], timezone)
     if _RULE.match(value):
+        from ipycron.triggers.rule import Rule  # noqa: PLC0415 - few tasks have one
+
         return Rule(value, None, timezone)
     try:
         return CronExpression(value, timezone, day_or=day_or, hash_id=hash_id)
@@ -204,6 +204,8 @@ def _guess(words: Sequence[str]) -> str:
         return f"@every {joined[1]}"
     if len(words) == 1 and not text.isdecimal() and read_duration(text) is not None:
         return f"@every {text}"
+    from difflib import get_close_matches  # noqa: PLC0415 - mistakes are rare
+
     near = get_close_matches(words[0].lower(), ["@every", "every"], 1, 0.7)
     if near and len(words) > 1:
         rest = " ".join(words[1:])

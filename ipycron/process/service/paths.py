@@ -12,7 +12,6 @@ import os
 import socket
 import stat
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +142,8 @@ def _shorten(path: Path, name: str) -> Path:
     """Return a path that a socket can have, elsewhere if this one is too long."""
     if len(os.fsencode(path)) <= MAX_SOCKET_BYTES:
         return path
+    import tempfile  # noqa: PLC0415 - 2 ms, for a path that is too long
+
     folder = Path(tempfile.gettempdir()) / f"ipycron-{os.getuid()}"
     short = folder / f"{name}.socket"
     if len(os.fsencode(short)) <= MAX_SOCKET_BYTES:

@@ -11,6 +11,7 @@ from ipycron.process.wire.zones import Zone, describe_zone, make_zone
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from ipycron.cron import CronExpression
     from ipycron.cron.trigger import Trigger
 
 
@@ -69,12 +70,21 @@ PlainTrigger = PlainPart | PlainUnion
 
 def describe_trigger(trigger: Trigger) -> PlainTrigger:
     """Return the wire form of a trigger."""
-    from ipycron.triggers.union import AnyOf  # noqa: PLC0415 - not for the zygote
+    from ipycron.cron import CronExpression  # noqa: PLC0415 - not for the zygote
+
+    if isinstance(trigger, CronExpression):  # most are: nothing else is imported
+        return _describe_cron(trigger)
+    from ipycron.triggers.union import AnyOf  # noqa: PLC0415 - few tasks have others
 
     if isinstance(trigger, AnyOf):
         parts = tuple(_describe_part(part) for part in trigger.parts)
         return PlainUnion(parts, describe_zone(trigger.timezone))
     return _describe_part(trigger)
+
+
+def _describe_cron(trigger: CronExpression) -> PlainCron:
+    zone = describe_zone(trigger.timezone)
+    return PlainCron(trigger.text, zone, trigger.day_or, trigger.hash_id)
 
 
 def _describe_part(trigger: Trigger) -> PlainPart:
@@ -83,9 +93,9 @@ def _describe_part(trigger: Trigger) -> PlainPart:
     from ipycron.triggers.interval import Interval  # noqa: PLC0415
     from ipycron.triggers.rule import Rule  # noqa: PLC0415
 
-    zone = describe_zone(trigger.timezone)
     if isinstance(trigger, CronExpression):
-        return PlainCron(trigger.text, zone, trigger.day_or, trigger.hash_id)
+        return _describe_cron(trigger)
+    zone = describe_zone(trigger.timezone)
     if isinstance(trigger, Interval):
         return PlainInterval(
             trigger.seconds,
