@@ -193,7 +193,9 @@ class Client:
                     supervisor = start_supervisor(None, self.leashes)
                     self._supervisor = supervisor
                     undo.callback(supervisor.kill)
-            engine = _import_engine()(self, self._pool, supervisor)
+            has_local = any(task.home == "local" for task in list(self._new))
+            make_engine = _import_engine(has_local=has_local)
+            engine = make_engine(self, self._pool, supervisor, has_local=has_local)
             undo.pop_all()
         if self._engine is None and not self.is_closed:
             self._engine, self._supervisor = engine, None
@@ -219,6 +221,9 @@ class Client:
     def add(self, task: TaskRecord) -> None:
         """Register a task with the scheduler that will run it."""
         with self._lock:
+            # First: its import may be interrupted, and nothing has happened then.
+            if self._engine is not None and task.home == "local":
+                self._engine.prepare_local()
             self._check_open()
             self.tasks[task.id] = task
             self._new.append(task)
@@ -634,15 +639,22 @@ def _forget(call: Callable[[], Any], *, lane: str | int = "", label: str = "") -
     """Do nothing: the thread for such calls does not exist in this process."""
 
 
-def _import_engine() -> type[Engine]:
+def _import_engine(*, has_local: bool) -> type[Engine]:
     """Import the engine, and asyncio, completely or not at all.
 
     When the import of a package is interrupted, `sys.modules` loses the package but
     keeps its modules: the next import would not run those again, and the package would
     lack their names forever.
+
+    Args:
+        has_local: whether what schedules this process's own tasks is imported, too.
     """
     try:
         from ipycron.client.engine import Engine  # noqa: PLC0415 - see the module
+
+        if has_local:  # now, when an interrupt leaves nothing half made
+            import ipycron.client.local  # noqa: PLC0415
+            import ipycron.scheduling.scheduler  # noqa: F401, PLC0415
     except BaseException:
         if "asyncio" not in sys.modules:
             for name in [n for n in sys.modules if n.startswith("asyncio.")]:

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ipycron.client.background import BackgroundTasks, ClientPort
 from ipycron.client.completion import Wakeup, read_nothing
 from ipycron.client.elections import ElectorClient, TaskElector
-from ipycron.client.local import LocalLauncher, LocalTasks
 from ipycron.client.recording import outside_of_runs
 from ipycron.errors import ServiceError, StartRevoked, SupervisorLost, TaskDestroyed
 from ipycron.process.unix import find_missing_feature
 from ipycron.scheduling.policy import NO_CATCH_UP
 from ipycron.scheduling.pools import Pools
-from ipycron.scheduling.scheduler import Scheduler
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from ipycron.client.completion import Completion
     from ipycron.client.kept import KeptClient, KeptTasks
+    from ipycron.client.local import LocalTasks
     from ipycron.client.owners import TaskOwner
     from ipycron.client.record import Home, TaskRecord
     from ipycron.client.recovery import Action
@@ -68,6 +67,7 @@ class Engine:
         client: the client that it belongs to.
         pool: runs inline functions.
         supervisor: the first one, if it has been started already.
+        has_local: whether there is a task that this process schedules itself.
 
     Attributes:
         background: the tasks in worker processes.
@@ -80,40 +80,28 @@ class Engine:
         client: EngineClient,
         pool: ThreadPool,
         supervisor: SupervisorProcess | None,
+        *,
+        has_local: bool,
     ) -> None:
         self._client = client
+        self._pool = pool
         self._loop = asyncio.new_event_loop()
         self._calls: deque[Callable[[], Any]] = deque()  # submitted, not done yet
-        launcher = LocalLauncher(pool, client)
         self.elector = TaskElector(client)
         self.background = BackgroundTasks(
             client, self.elector, supervisor, loop=self._loop, submit=self.submit
         )
-        shares = client.shares_pools and not find_missing_feature()
-        self._scheduler = Scheduler(
-            pools=Pools(self.background.places.make_pool) if shares else None,
-            clock=client.clock,
-            launcher=launcher,
-            emit=client.handle_own_notice,
-            note=client.history.note_pending,
-            note_attempt=client.handle_own_attempt,
-            elector=self.elector,
-            on_set_back=client.handle_set_back,
-        )
-        self._local = LocalTasks(self._scheduler, launcher, pool, client.history)
+        self._local: LocalTasks | None = None
         self.kept: KeptTasks | None = None
         # The background first: it answers for the places that the others ask for.
-        self._owners: dict[Home, TaskOwner] = {
-            "supervisor": self.background,
-            "local": self._local,
-        }
-        for name, limit in list(client.pools.items()):
-            self._scheduler.set_pool(name, limit)
+        self._owners: dict[Home, TaskOwner] = {"supervisor": self.background}
         self._lock = threading.RLock()  # reentrant for signal handlers
         self._is_gone = False
         self._wakeups: deque[Wakeup] = deque()  # of threads that wait for the end
         self._looking: dict[str, _Look] = {}  # by the task that is to start
         self._end: concurrent.futures.Future[None] | None = None
+        if has_local:
+            self.prepare_local()
         self.thread = threading.Thread(target=self._run, name="ipycron", daemon=True)
         try:
             self.thread.start()
@@ -124,7 +112,8 @@ class Engine:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        self._local.close()
+        if self._local is not None:
+            self._local.close()
         self._loop.close()
         # Make the calls still pending: threads may be waiting for them.
         self._calls.extend(c for look in self._looking.values() for c in look.later)
@@ -164,10 +153,48 @@ class Engine:
                 self._owners["service"] = self.kept
             return self.kept
 
+    def prepare_local(self) -> None:
+        """Create the owner of this process's own tasks, if that was not done yet.
+
+        Its scheduler takes 5 ms to import, which a process with background tasks only,
+        or one that only looks at kept ones, need not wait for. As above, it is imported
+        on the calling thread.
+        """
+        with self._lock:
+            if self._local is None:
+                local = self._make_local()
+                if "local" not in self._owners:  # a signal handler may have made it
+                    self._local = self._owners["local"] = local
+
+    def _make_local(self) -> LocalTasks:
+        from ipycron.client.local import (  # noqa: PLC0415 - as above
+            LocalLauncher,
+            LocalTasks,
+        )
+        from ipycron.scheduling.scheduler import Scheduler  # noqa: PLC0415
+
+        client = self._client
+        launcher = LocalLauncher(self._pool, client)
+        shares = client.shares_pools and not find_missing_feature()
+        scheduler = Scheduler(
+            pools=Pools(self.background.places.make_pool) if shares else None,
+            clock=client.clock,
+            launcher=launcher,
+            emit=client.handle_own_notice,
+            note=client.history.note_pending,
+            note_attempt=client.handle_own_attempt,
+            elector=self.elector,
+            on_set_back=client.handle_set_back,
+        )
+        # On the loop, which makes pools, too; before any task is added there.
+        for name, limit in list(client.pools.items()):
+            self.submit(partial(scheduler.set_pool, name, limit))
+        return LocalTasks(scheduler, launcher, self._pool, client.history)
+
     @property
     def async_tasks(self) -> Collection[asyncio.Task[Any]]:
         """The scheduler's asyncio tasks in progress: starts, stops, elections."""
-        return self._scheduler.async_tasks
+        return () if self._local is None else self._local.async_tasks
 
     def run(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop."""
@@ -183,6 +210,8 @@ class Engine:
 
     def add(self, task: TaskRecord) -> None:
         """Register a task with its owner."""
+        if task.home == "local":
+            self.prepare_local()
         self.submit(partial(self._owners[task.home].add, task))
 
     def set_pool(self, name: str | None, limit: int | None) -> None:
@@ -460,9 +489,10 @@ class Engine:
         await self._give_up_looking()
         if self.kept is not None:
             self.kept.close()
-        await asyncio.gather(
-            self._local.shutdown(timeout), self.background.shutdown(timeout)
-        )
+        own: list[LocalTasks | BackgroundTasks] = [self.background]
+        if self._local is not None:
+            own.insert(0, self._local)
+        await asyncio.gather(*(owner.shutdown(timeout) for owner in own))
         await self._give_up_looking()  # those that began meanwhile
         end_rest()
         await self.elector.aclose()

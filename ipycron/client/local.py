@@ -12,7 +12,7 @@ from ipycron.client.registration import make_executor_job, make_inline_job
 from ipycron.errors import IpycronError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
 
     from ipycron.client.completion import Completion
     from ipycron.client.history import ClientHistory
@@ -49,6 +49,11 @@ class LocalTasks:
         self._history = history
         self._tasks: dict[str, TaskRecord] = {}
         self._is_closed = False
+
+    @property
+    def async_tasks(self) -> Collection[asyncio.Task[Any]]:
+        """The scheduler's asyncio tasks in progress: starts, stops, elections."""
+        return self._scheduler.async_tasks
 
     def prepare_start(self) -> None:
         """Start the first thread of the pool."""

@@ -87,3 +87,40 @@ def test_request_of_an_interrupted_caller_blocks_no_other(monkeypatch):
         task.stop()
     task.start().result(SECONDS)
     assert task.execute().result(SECONDS) == 1
+
+
+INTERRUPTED_IMPORT = """
+import json, sys
+import ipycron
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "ipycron.scheduling.slots":
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+
+if {in_use}:
+    other = ipycron.schedule("0 0 1 1 *", lambda: 1, name="other", background=True)
+    assert other.execute().result(20) == 1
+    assert "ipycron.scheduling.slots" not in sys.modules
+sys.meta_path.insert(0, Interrupt())
+told = []
+try:
+    ipycron.schedule("0 0 1 1 *", lambda: 2, name="interrupted")
+except KeyboardInterrupt:
+    told.append("interrupted")
+task = ipycron.schedule("0 0 1 1 *", lambda: 3, name="next")
+told.append(task.execute().result(20))
+names = [task.name for task in ipycron.get_tasks().values()]
+ipycron.shutdown()
+print(json.dumps([told, names]))
+"""
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_interrupt_while_the_scheduler_is_imported_loses_no_task(in_use):
+    """The next task is scheduled as if nothing had happened."""
+    told, names = run_fresh(INTERRUPTED_IMPORT.format(in_use=in_use))
+    assert told == ["interrupted", 3]
+    assert "next" in names
+    assert ("other" in names) is in_use

@@ -138,6 +138,28 @@ def test_script_without_executors_does_not_load_their_modules():
     assert not rooms & {"executors", "notebook", "cli", "testing"}
 
 
+BACKGROUND_ONLY = """
+import json, sys
+import ipycron
+task = ipycron.schedule("0 0 1 1 *", json.__file__)
+task.start().result(20)
+before = list(sys.modules)
+assert ipycron.schedule("0 0 1 1 *", lambda: 1).execute().result(20) == 1
+ipycron.shutdown()
+print(json.dumps([before, list(sys.modules)]))
+"""
+
+
+def test_script_in_the_background_does_not_load_what_others_need():
+    """Its client waits for nothing that only inline tasks and rules use."""
+    before, after = run_fresh(BACKGROUND_ONLY)
+    own = {"ipycron.client.local", "ipycron.scheduling.scheduler"}
+    others = {"ipycron.triggers.rule", "calendar", "difflib", "secrets", "tempfile"}
+    assert "ipycron.client.engine" in before
+    assert not (own | others) & set(before)
+    assert own <= set(after)
+
+
 NEVER_STARTED = """
 import json, sys
 import ipycron

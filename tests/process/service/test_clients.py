@@ -133,6 +133,51 @@ def test_kept_task_outlives_its_process(service):
     assert ipycron.history("d")
 
 
+def test_client_that_attaches_loads_no_scheduler(service):
+    """K9: who only looks at kept tasks does not wait for what runs other ones."""
+    keep()
+    (loaded,) = finish(
+        run("""
+            import sys
+            import ipycron
+            assert ipycron.get_task("sum").is_kept
+            print(*sys.modules)
+        """)
+    )
+    unused = {"ipycron.client.local", "ipycron.scheduling.scheduler"}
+    unused |= {"ipycron.triggers.rule", "calendar", "difflib", "secrets", "tempfile"}
+    assert not unused & set(loaded.split())
+
+
+def test_client_that_is_attached_runs_tasks_of_its_own(service):
+    """Their scheduler comes later than the loop, and knows the limits of pools."""
+    keep()
+    ipycron.set_pool("gpu", 1)
+    begun, end = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        return end.wait(SECONDS)
+
+    first, second = (
+        ipycron.schedule(NEVER, wait, name=name, pool="gpu")
+        for name in ("first", "second")
+    )
+    try:
+        running = first.execute()
+        assert begun.wait(SECONDS)
+        begun.clear()
+        waiting = second.execute()
+        eventually(lambda: second.queued, "the second run waits for its place")
+        assert not begun.is_set()
+    finally:
+        end.set()
+        ipycron.set_pool("gpu", None)
+    assert running.result(SECONDS)
+    assert waiting.result(SECONDS)
+    assert ipycron.get_task("sum").execute().result(SECONDS) == 42
+
+
 def test_script_that_keeps_a_task_ends(service):
     """Nothing waits for it: `keep` is `unref`."""
     finish(
