@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ipycron.client.declaration import restore_task
+from ipycron.errors import StartRevoked
 from ipycron.runlog.begun import read_begun
 from ipycron.scheduling.plan import merge_spans
 from ipycron.scheduling.policy import CatchUp
 from ipycron.service.client import ended
+from ipycron.service.tasks import get_record
 from ipycron.service.unwritten import UnwrittenSlots
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ipycron.runlog.begun import Begun
     from ipycron.scheduling.plan import Outage
     from ipycron.service.client import ServiceClient
+    from ipycron.service.tasks import KeptTask
 
 HANDOVER = 120.0
 """Seconds after the end of a service in which the next one makes up for the slots in
@@ -77,30 +80,52 @@ class Handover:
         self._client.history.expect(record, declaration, self._life)
         return record
 
-    async def start_restored(self, record: TaskRecord) -> None:
-        """Start a task that was stored before this service began."""
-        await self._start(record, self._begun.pop(record.name, []))
+    async def start_restored(self, kept: KeptTask) -> None:
+        """Start a task that is due, once: all who call this wait for the same start.
+
+        Raises:
+            StartRevoked: if it was stopped meanwhile.
+        """
+        if kept.starting is None:
+            kept.starting = asyncio.ensure_future(self._start_due(kept))
+        await kept.starting
+
+    async def _start_due(self, kept: KeptTask) -> None:
+        record = get_record(kept)
+        begun = self._begun.pop(record.name, [])
+        outage = await self._look_back(record, begun)
+        if not kept.is_due:
+            raise StartRevoked(name=kept.name)
+        kept.is_due = False
+        await self._start(record, begun, outage)
 
     async def start_declared(self, record: TaskRecord) -> None:
         """Start a task that was declared just now."""
-        begun = await self._read_begun(self._client.clock.now())
-        await self._start(record, begun.get(record.name, []))
+        noted = await self._read_begun(self._client.clock.now())
+        begun = noted.get(record.name, [])
+        await self._start(record, begun, await self._look_back(record, begun))
 
-    async def _start(self, record: TaskRecord, begun: list[Begun]) -> None:
+    async def _start(
+        self, record: TaskRecord, begun: list[Begun], outage: Outage | None
+    ) -> None:
         """Start a task, with what an earlier life of it owes (C1).
 
         Args:
             record: the task.
             begun: what is noted of the slots of its name.
+            outage: what it inherits; None for nothing.
         """
-        self._client.history.begin(record)
-        find = partial(self._find_outage, record, begun)
-        outage = await self._loop.run_in_executor(None, find)
         if outage is not None and not record.is_over:
             record.inherit(outage)
         await ended(record.control("start"))
         if outage is not None and begun:
             self._unwritten.add(record, begun)
+
+    async def _look_back(self, record: TaskRecord, begun: list[Begun]) -> Outage | None:
+        """Begin the history of a task, and return what an earlier life of it owes."""
+        self._client.history.begin(record)
+        find = partial(self._find_outage, record, begun)
+        return await self._loop.run_in_executor(None, find)
 
     def _find_outage(self, record: TaskRecord, begun: list[Begun]) -> Outage | None:
         is_handed_over = self._is_handed_over

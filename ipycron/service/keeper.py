@@ -75,9 +75,14 @@ class Keeper:
             places.socket, greeting, on_attach=self._attach, on_message=self._handle
         )
         self._reports = reports = Reports(client, server, tasks, saver)
-        declaring = Declaring(client, tasks, saver, handover, reports)
         self._requests = Requests(
-            client, tasks, saver, reports, declaring, on_end=on_end
+            client,
+            tasks,
+            saver,
+            handover,
+            reports=reports,
+            declaring=Declaring(client, tasks, saver, handover, reports),
+            on_end=on_end,
         )
 
     def _attach(self, visitor: Visitor) -> None:
@@ -111,6 +116,7 @@ class Keeper:
         self._is_open = True
         for kept in restored:
             if kept is not None and kept.record is not None and kept.state.is_started:
+                kept.is_due = True
                 kept.start = work = asyncio.ensure_future(self._start_again(kept))
                 self._work.add(work)
                 work.add_done_callback(self._work.discard)
@@ -168,13 +174,10 @@ class Keeper:
     async def _start_again(self, kept: KeptTask) -> None:
         """Start a task as the store has it; a failure is logged and shown."""
         async with self._starts:
-            record = kept.record
-            assert record is not None
-            is_kept = self._tasks.get(kept.id) is kept
-            if not (is_kept and kept.state.is_started):
-                return  # it was stopped, destroyed or replaced before its turn
+            if self._tasks.get(kept.id) is not kept or not kept.is_due:
+                return  # it was started, stopped, destroyed or replaced before its turn
             try:
-                await self._handover.start_restored(record)
+                await self._handover.start_restored(kept)
             except StartRevoked:
                 pass
             except Exception as error:  # noqa: BLE001 - border: one task

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ipycron.process.wire.protocol import Message
     from ipycron.service.client import ServiceClient
     from ipycron.service.declaring import Declaring
+    from ipycron.service.handover import Handover
     from ipycron.service.kept import KeptTasks
     from ipycron.service.reports import Reports
     from ipycron.service.saving import Saver
@@ -49,6 +50,7 @@ class Requests:
         client: runs the tasks.
         tasks: the tasks.
         saver: calls the store.
+        handover: starts what was restored.
         reports: tells the clients.
         declaring: keeps what they declare.
         on_end: called with a number of seconds for the runs in progress, and whether
@@ -60,14 +62,16 @@ class Requests:
         client: ServiceClient,
         tasks: KeptTasks,
         saver: Saver,
+        handover: Handover,
+        *,
         reports: Reports,
         declaring: Declaring,
-        *,
         on_end: Callable[[float, bool], None],
     ) -> None:
         self._client = client
         self._tasks = tasks
         self._saver = saver
+        self._handover = handover
         self._reports = reports
         self._declaring = declaring
         self._on_end = on_end
@@ -130,11 +134,13 @@ class Requests:
         """Stop a task before the request that it waits for is done.
 
         That may be a start, whose job is still being loaded, or a stop that lets runs
-        in progress come to their end, and now shall not.
+        in progress come to their end, and now shall not. Its start with the service, if
+        that is still to come, is revoked.
         """
         kept = self._tasks.get(message.task_id)
         if kept is None or kept.record is None or self._tasks.is_ending:
             return
+        kept.is_due = False
         if self._tasks.get_lock(kept.name).locked():
             stop = kept.record.control("stop", force=message.force)
             stop.watch(lambda end: end.peek())
@@ -151,7 +157,11 @@ class Requests:
             # Also where it was not started yet, and tells nobody that it has stopped.
             self._saver.change(kept, is_started=False)
         try:
-            await ended(record.control(action, force=message.force))
+            if action == "start" and kept.is_due:
+                # Out of its turn, but with what it is owed.
+                await self._handover.start_restored(kept)
+            else:
+                await ended(record.control(action, force=message.force))
         except StartRevoked:
             raise
         except Exception as error:

@@ -38,6 +38,9 @@ class KeptTask:
             is nobody's wish.
         start: its start with the service; None if it was declared since then, or is not
             to be started.
+        is_due: whether it is still to be started with what earlier services owe it,
+            at its turn or when a client requests it.
+        starting: that start, once it has begun.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class KeptTask:
         self.error = error
         self.is_replaced = False
         self.start: asyncio.Task[None] | None = None
+        self.is_due = False
+        self.starting: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:

@@ -16,23 +16,24 @@ from ipycron.process.wire.payload import Payload
 from ipycron.process.wire.protocol import Control, FlushHistory, Pausing, Reply
 from ipycron.process.wire.triggers import describe_trigger
 from ipycron.scheduling.events import Pause
+from ipycron.service.client import ServiceHistory
 from ipycron.service.store import Store
 from ipycron.triggers.union import read_trigger
 
 
 class Gate:
-    """Has a method of the store wait until it is opened."""
+    """Has a method, of the store or another class, wait until it is opened."""
 
-    def __init__(self, monkeypatch, name):
+    def __init__(self, monkeypatch, name, owner=Store):
         self.begun, self.is_open = threading.Event(), threading.Event()
-        write = getattr(Store, name)
+        call = getattr(owner, name)
 
-        def wait(store, *args):
+        def wait(target, *args, **kwargs):
             self.begun.set()
             assert self.is_open.wait(PATIENCE)
-            return write(store, *args)
+            return call(target, *args, **kwargs)
 
-        monkeypatch.setattr(Store, name, wait)
+        monkeypatch.setattr(owner, name, wait)
 
 
 class Loading:
@@ -188,6 +189,95 @@ def test_task_that_is_stopped_before_its_turn_is_not_started(
     keeper.close()
     keeper.open()
     assert keeper.attach().find("second").state.status == "stopped"
+
+
+@pytest.fixture
+def behind(keeper, loading, slots, monkeypatch):
+    """A service that has just begun: one task waits for its turn after a slow one."""
+    monkeypatch.setattr("ipycron.service.keeper.STARTS_AT_ONCE", 1)
+    loading.allow()
+    keeper.open()
+    client = keeper.attach()
+    options = {"start_timeout": 1000}
+    client.declare(declare_file(loading.job, "first", "0 0 1 1 *", **options))
+    task_id = client.declare(declare_file(slots.job, "second"))
+    client.declare(declare_file(slots.job, "third", "0 0 1 1 *"))
+    eventually(slots.read, "a run", PATIENCE)
+    keeper.close()
+    last = slots.read()[-1]
+    eventually(lambda: keeper.client.clock.now() > last + 3, "a gap", PATIENCE)
+    loading.forbid()
+    keeper.open()
+    eventually(loading.begun.exists, "the first is being loaded", PATIENCE)
+    return task_id
+
+
+def find_id(client, name):
+    """Return the id of a task."""
+    return client.find(name).declaration.register.task_id
+
+
+def test_start_before_its_turn_catches_up(keeper, behind, loading, slots):
+    """Whoever starts it, it has the slots that a restart owes it, and each once."""
+    client = keeper.attach()
+    client.control(behind, "start")  # its turn has not come: the first still loads
+    client.wait_for("execution:finished", behind)
+    loading.allow()
+    wait_for_status(client, find_id(client, "third"), "idle")
+    client.wait_for("execution:finished", behind)
+    client.control(behind, "stop")
+    slots.check()
+
+
+def test_start_after_a_stop_before_its_turn_owes_nothing(
+    keeper, behind, loading, slots
+):
+    """The user has ended it; its turn changes nothing any more."""
+    last = slots.read()[-1]
+    client = keeper.attach()
+    client.control(behind, "stop")
+    since = keeper.client.clock.now()
+    client.control(behind, "start")
+    loading.allow()
+    wait_for_status(client, find_id(client, "third"), "idle")
+    client.wait_for("execution:finished", behind)
+    client.control(behind, "stop")
+    assert not [slot for slot in slots.read() if last < slot < since - 1]
+    assert slots.find_doubled() == []
+
+
+@pytest.mark.parametrize("is_requested", [False, True])
+@pytest.mark.parametrize("action", ["stop", "destroy"])
+def test_stop_revokes_a_start_that_looks_for_what_is_owed(
+    keeper, slots, monkeypatch, action, is_requested
+):
+    """It was lost if it came before the start itself had begun."""
+    monkeypatch.setattr("ipycron.service.keeper.STARTS_AT_ONCE", 1)
+    keeper.open()
+    client = keeper.attach()
+    task_id = client.declare(declare_file(slots.job, "report"))
+    client.declare(declare_file(slots.job, "next", "0 0 1 1 *"))
+    eventually(slots.read, "a run", PATIENCE)
+    keeper.close()
+    ran = slots.read()
+    gate = Gate(monkeypatch, "find_outage", ServiceHistory)
+    keeper.open()
+    assert gate.begun.wait(PATIENCE)
+    client, other = keeper.attach(), keeper.attach()
+    if is_requested:
+        client.channel.send(Control(1000, task_id, "start"))
+        client.status()  # it waits for the same start
+    other.channel.send(Control(1001, task_id, action))
+    other.status()
+    gate.is_open.set()
+    if is_requested:
+        assert isinstance(wait_for_answer(client, 1000), StartRevoked)
+    assert wait_for_answer(other, 1001) is None
+    wait_for_status(other, find_id(other, "next"), "idle")
+    assert not other.status().failed
+    known = keeper.attach().tasks.get(task_id)
+    assert known is None if action == "destroy" else known.state.status == "stopped"
+    assert slots.read() == ran
 
 
 def test_task_that_cannot_be_loaded_says_so_to_every_request(keeper, slots):
