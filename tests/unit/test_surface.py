@@ -88,6 +88,14 @@ def test_contributing_names_only_what_exists():
     assert sorted(name for name in named if not exists(name)) == []
 
 
+def test_contributing_names_every_module_of_the_service():
+    """Each has one concept; the map says which."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {path.name for path in (ROOT / "ipycron/service").glob("[a-z]*.py")}
+    assert len(modules) > 20
+    assert sorted(n for n in modules if f"`service/{n}`" not in text) == []
+
+
 FOREIGN = {".venv", "H", "LW", "RLock", "Logger.callHandlers", "os.fork"}
 FOREIGN |= {"threading.Event"}
 CODE = {path: path.read_text() for path in (ROOT / "ipycron").rglob("*.py")}
