@@ -2,9 +2,9 @@
 
     python benchmarks/kept.py
 
-Each kernel is a fresh interpreter that has imported ipycron; one of two has also run
-tasks of its own before it attaches. Each first task has a service of its own to start,
-in a new folder.
+Who attaches is a fresh interpreter that has imported ipycron: alone, or after what a
+kernel loads, or it has also run tasks of its own before. Each first task has a service
+of its own to start, in a new folder.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ import sys, time
 import ipycron
 {ATTACH}"""
 """In an interpreter that has used nothing of ipycron: nearly all of it is imports."""
+KERNEL = f"""
+import sys, time
+import ipykernel.ipkernel, ipykernel.kernelapp
+import ipycron
+{ATTACH}"""
+"""With what every kernel has loaded, asyncio among it, before it imports ipycron."""
 WARM = f"""
 import sys, time
 import ipycron
@@ -119,6 +125,7 @@ def main(section: Section) -> None:
         run("-c", KEEP, str(job), str(TASKS))
         for name, code in (
             ("in a fresh interpreter", COLD),
+            ("with a kernel's modules", KERNEL),
             ("where ipycron is in use", WARM),
         ):
             times = section.pick(25, 5)
