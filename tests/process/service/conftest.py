@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from kept_service import KeeperOfTest, ServiceOfTest
+from service_clock import Clock
 
 
 @pytest.fixture
@@ -38,6 +39,12 @@ def keeper(tmp_path):
 def slots(tmp_path):
     """A task file that notes each slot, with the notes."""
     return Slots(tmp_path)
+
+
+@pytest.fixture
+def clock(service, tmp_path):
+    """The clock of the test's service: right, until it is set."""
+    return Clock(tmp_path / "clock", service)
 
 
 class Slots:
