@@ -16,6 +16,7 @@ from recording_comm import RecordingComm, click, wait_for_end
 
 import ipycron
 from ipycron.api import functions as api
+from ipycron.api.task import get_record
 from ipycron.client.registry import registry
 from ipycron.notebook.display.feed import Feed
 from ipycron.notebook.widgets.card import make_card
@@ -23,8 +24,10 @@ from ipycron.notebook.widgets.filed import NOT_KEPT, OFF, PAGE
 from ipycron.notebook.widgets.model import MARKS
 from ipycron.notebook.widgets.overview import panel
 from ipycron.notebook.widgets.past import GONE, PastReader
+from ipycron.process.service.protocol import PastState
 from ipycron.runlog import reading
 from ipycron.scheduling.clock import SystemClock
+from ipycron.scheduling.events import ScheduledExecution
 
 YEARLY = "0 0 1 1 *"
 WORDS = "finished", "failed", "timed_out", "missed", "overlap"
@@ -237,6 +240,51 @@ def test_run_of_an_earlier_process_is_opened_from_the_file(filled):
         ]
     )
     assert newest[-1]["reset"]
+
+
+def recall(task, run_id, now):
+    """Have a task know a run as a client that attaches to the service does."""
+    run = ScheduledExecution(
+        id=run_id, reason="scheduled", date=now, started_at=now, finished_at=now + 1
+    )
+    state = PastState(execution=run, is_ok=False, summary="ValueError: no luck")
+    get_record(task).observed.recall([state], {})
+
+
+@pytest.mark.parametrize("is_opened", [True, False])
+def test_run_before_a_kept_task_was_known_has_its_output_from_the_file(
+    filled, now, is_opened
+):
+    """The service tells no client what a run wrote that is over: the history has it."""
+    task = make_report()
+    recall(task, "r1", now)
+    view = make_card(task)
+    if is_opened:
+        view.ui = {**view.ui, "run": "r1"}
+
+    def find():
+        shown = [m for _, m in view.comm.find("output") if m["run"]["id"] == "r1"]
+        text = "".join(value for m in shown for _, value in m["items"])
+        return shown[-1]["run"] if text == "output of 1\n" else None
+
+    info = eventually(find)
+    assert "Traceback" in info["traceback"]
+    assert not view.comm.find("note")
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_run_that_the_file_does_not_have_either_is_shown_as_it_is_known(
+    filled, now, is_kept
+):
+    """With its error in one line, and without a word about the file."""
+    task = make_report(history=is_kept)
+    recall(task, "nowhere", now)
+    view = make_card(task)
+    info, text = show_run(view, "nowhere")
+    reader = registry.get_single(PastReader)
+    eventually(lambda: not reader._is_running)
+    assert (info["summary"], text) == ("ValueError: no luck", "")
+    assert not view.comm.find("note")
 
 
 @pytest.mark.parametrize("run_id", ["nobody", "", "r1' OR 1=1 --", "\0", "other"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import ipywidgets
 
+from ipycron.client.executions import lacks_output
 from ipycron.notebook.display.transcript import (
     MAX_CHARACTERS,
     MAX_FRESH,
@@ -13,7 +14,7 @@ from ipycron.notebook.display.transcript import (
     Transcript,
 )
 from ipycron.notebook.display.words import find_begun
-from ipycron.notebook.widgets.filed import FiledRun
+from ipycron.notebook.widgets.filed import FiledRun, is_kept
 from ipycron.notebook.widgets.model import RunInfo, describe_shown
 from ipycron.runlog.rows import OPEN
 
@@ -87,8 +88,9 @@ class Pane:
     Not thread-safe by itself: its view holds a lock.
 
     Args:
-        find_past: called with a task and the id of a run that is not in memory; returns
-            whether it is known what became of it, and the run, if there is one.
+        find_past: called with a task and the id of a run that is not in memory, or not
+            with its output; returns whether it is known what became of it, and the run,
+            if the file has it.
     """
 
     def __init__(
@@ -154,13 +156,19 @@ class Pane:
 
     def _find(self, task: Task) -> RunLike | FiledRun | None:
         """Return the run to show; None if there is none, or not yet."""
-        if self._pinned is None:
-            return find_newest(task)
-        run: RunLike | FiledRun | None = find_run(task, self._pinned)
+        pinned = self._pinned
+        run = find_newest(task) if pinned is None else find_run(task, pinned)
         if run is not None:
-            return run
-        is_known, run = self._find_past(task, self._pinned)
-        return run or find_newest(task) if is_known else None
+            return self._find_filed(task, run) or run
+        if pinned is None:
+            return None
+        is_known, filed = self._find_past(task, pinned)
+        return filed or find_newest(task) if is_known else None
+
+    def _find_filed(self, task: Task, run: RunLike) -> FiledRun | None:
+        """Return a run of which nobody here has the output, as soon as it is read."""
+        is_filed = lacks_output(run) and is_kept(task)
+        return self._find_past(task, run.id)[1] if is_filed else None
 
     def _begin(self, run: RunLike | FiledRun) -> None:
         self._run_id = run.id

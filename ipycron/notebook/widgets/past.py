@@ -112,8 +112,8 @@ class Past:
         self._change = change
         self._reader = registry.get_single(PastReader)
         self._marks: dict[str, tuple[Mark, ...]] = {}
-        # Of the run that was chosen last and is not in memory: its id, whether it is
-        # known if it is in the file, and what is there.
+        # Of the run that was asked for last: its id, whether it is known if it is in
+        # the file, and what is there.
         self._chosen: tuple[str | None, bool, FiledRun | None] = (None, False, None)
 
     def get_marks(self, task_id: str) -> tuple[Mark, ...]:
@@ -140,7 +140,7 @@ class Past:
             self._marks.pop(task_id, None)
 
     def find_run(self, task: Task, run_id: str) -> tuple[bool, FiledRun | None]:
-        """Return a run of a task that is not in memory, or ask for it; see `Pane`."""
+        """Return a run of a task from the file, or ask for it; see `Pane`."""
         slots = read_slots(task.history)
         slot = next((slot for slot in slots if slot.id == run_id), None)
         if slot is not None:
@@ -149,20 +149,22 @@ class Past:
         if chosen == run_id:
             return is_known, run
         self._chosen = run_id, False, None
-        take = partial(self._take_run, task.id, run_id)
+        take = partial(self._take_run, task, run_id)
         self._reader.ask((self, "run"), partial(read_run, task, run_id), take)
         return False, None
 
     def _take_run(
-        self, task_id: str, run_id: str, found: FiledRun | HistoryError | None
+        self, task: Task, run_id: str, found: FiledRun | HistoryError | None
     ) -> None:
         if isinstance(found, FiledRun):
             self._chosen = run_id, True, found
         else:
             self._chosen = run_id, True, None
-            text = GONE if found is None else explain_trouble(found)
-            self._send({"type": "note", "task": task_id, "text": text})
-        self._change({task_id})
+            # One in memory is shown as far as it is known.
+            if task.history.find(run_id) is None:
+                text = GONE if found is None else explain_trouble(found)
+                self._send({"type": "note", "task": task.id, "text": text})
+        self._change({task.id})
 
     def ask_older(self, command_id: Any, task: Task, before: Any) -> None:
         """Send a page of older runs when it is read.
