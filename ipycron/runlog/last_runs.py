@@ -1,6 +1,6 @@
 """What a process that takes tasks over must know of the runs before it: the service.
 
-No output and no traceback is read: twenty runs of a thousand tasks are half a second.
+No output and no traceback is read: a thousand tasks are a quarter of a second.
 """
 
 from __future__ import annotations
@@ -31,22 +31,30 @@ def _list(outcomes: frozenset[RunOutcome]) -> str:
     return ", ".join(f"'{outcome}'" for outcome in sorted(outcomes))
 
 
+_OF_NAME = "FROM runs WHERE run IS NULL AND name = :name"
 _OF_TASK = (
-    "FROM runs WHERE run IS NULL AND name = ? AND task IN "
-    "(SELECT key FROM tasks WHERE name = ? AND task_id = ?) "
+    "AND task IN (SELECT key FROM tasks WHERE name = :name AND task_id = :task_id)"
 )
-_HAS_BEGUN = "NOT (started_at IS NULL AND outcome IN ('lost', 'stopped')) "
+_HAS_OTHERS = "SELECT 1 FROM tasks WHERE name = :name AND task_id != :task_id LIMIT 1"
+_HAS_BEGUN = "AND NOT (started_at IS NULL AND outcome IN ('lost', 'stopped'))"
 """A run that was still waiting when it was dropped is none of those remembered."""
-_LAST = (
+_SELECT_LAST = (
     "SELECT id, trigger, coalesce(slot, at), started_at, finished_at, pid, "
-    "coalesce(attempts, attempt), outcome, error_type, substr(error, 1, ?), "
-    f"substr(summary, 1, ?) {_OF_TASK} AND outcome IN ({_list(ENDED)}) "
-    f"AND {_HAS_BEGUN} ORDER BY at DESC, id DESC LIMIT ?"
+    "coalesce(attempts, attempt), outcome, error_type, substr(error, 1, :most), "
+    "substr(summary, 1, :most)"
 )
-_COUNT = (
-    f"SELECT outcome, TOTAL(max(1, coalesce(missed_count, 1))) {_OF_TASK} "
-    f"AND {_HAS_BEGUN} GROUP BY outcome"
+_LATEST = "ORDER BY at DESC, id DESC LIMIT :limit"
+_SELECT_COUNT = "SELECT outcome, TOTAL(max(1, coalesce(missed_count, 1)))"
+_INDIVIDUAL = frozenset(
+    {
+        RunOutcome.MISSED,
+        RunOutcome.PAUSED,
+        RunOutcome.EXCLUDED,
+        RunOutcome.LOST,
+        RunOutcome.STOPPED,
+    }
 )
+"""Outcomes of rows that may count as none, or as many: each is looked at."""
 
 
 class LastRun(NamedTuple):
@@ -124,17 +132,42 @@ def _read_all(
 def _read(
     connection: sqlite3.Connection, task_id: str, name: str, limit: int
 ) -> LastRuns:
-    task = name, name, to_text(task_id)
-    counts = {
-        RunOutcome(outcome): int(min(count, _MOST))
-        for outcome, count in connection.execute(_COUNT, task)
-        if outcome in _KNOWN
+    values = {
+        "name": name,
+        "task_id": to_text(task_id),
+        "most": MAX_SUMMARY,
+        "limit": limit,
     }
+    # The index alone says which outcomes a name has, but not of which task.
+    is_shared = connection.execute(_HAS_OTHERS, values).fetchone() is not None
+    rows = f"{_OF_NAME} {_OF_TASK if is_shared else ''}"
+    counts = _count(connection, rows, values)
     if not counts:
         return LastRuns((), {})
-    rows = connection.execute(_LAST, (MAX_SUMMARY, MAX_SUMMARY, *task, limit))
-    runs = [run for row in rows if (run := _make_run(row)) is not None]
+    last = connection.execute(
+        f"{_SELECT_LAST} {rows} AND outcome IN ({_list(ENDED)}) {_HAS_BEGUN} {_LATEST}",
+        values,
+    )
+    runs = [run for row in last if (run := _make_run(row)) is not None]
     return LastRuns(tuple(reversed(runs)), counts)
+
+
+def _count(
+    connection: sqlite3.Connection, rows: str, values: Mapping[str, Any]
+) -> dict[RunOutcome, int]:
+    """Return how many rows have each outcome; a thousand of them are 0.1 ms."""
+    text = f"SELECT outcome, COUNT(*) {rows} GROUP BY outcome"
+    counts = dict(connection.execute(text, values))
+    if not _INDIVIDUAL.isdisjoint(counts):
+        text = f"{_SELECT_COUNT} {rows} AND outcome IN ({_list(_INDIVIDUAL)})"
+        text = f"{text} {_HAS_BEGUN} GROUP BY outcome"
+        counts |= dict.fromkeys(_INDIVIDUAL, 0)
+        counts |= dict(connection.execute(text, values))
+    return {
+        RunOutcome(outcome): int(min(count, _MOST))
+        for outcome, count in counts.items()
+        if count and outcome in _KNOWN
+    }
 
 
 _KNOWN = frozenset(map(str, RunOutcome))
