@@ -399,6 +399,9 @@ class BackgroundTasks:
         if action == "start":
             task = self._tasks[task_id]
             replaces = self._introduce_replaced(task.replaces)
+            if replaces is not None and self._tasks[replaces].is_started:
+                # That one goes on until then: nothing is left from before.
+                task.outage = None
             outage = self._resumptions.get_outage(task_id) or task.outage
             if outage is not None:
                 pause = task.observed.last_pause

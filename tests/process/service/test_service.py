@@ -14,7 +14,7 @@ import time
 import psutil
 import pytest
 from kept_service import PATIENCE, declare_file
-from polling import eventually
+from polling import eventually, pause
 
 from ipycron.errors import ServiceError
 from ipycron.process.service import launch
@@ -227,6 +227,24 @@ def test_replacement_goes_on_if_the_supervisor_is_lost(service, slots):
         timer.join(PATIENCE)
         client.wait_for("execution:finished", task_id)
     assert list(client.tasks) == [task_id]
+    client.control(task_id, "destroy")
+    assert slots.find_doubled() == []
+
+
+def test_slot_without_a_supervisor_is_run_by_the_old_task_or_the_new_one(
+    service, slots
+):
+    """By the file, the old one is over; but it comes back with the next supervisor."""
+    service.start()
+    client = service.attach()
+    task_id = client.declare(declare_file(slots.job, "report"))
+    for _ in range(3):
+        client.wait_for("execution:finished", task_id)
+        supervisor = client.status().supervisor
+        pause((0.85 - time.time() % 1) % 1)  # noqa: TID251 - the slots' clock
+        os.kill(supervisor, signal.SIGKILL)
+        task_id = client.declare(declare_file(slots.job, "report"))
+    client.wait_for("execution:finished", task_id)
     client.control(task_id, "destroy")
     assert slots.find_doubled() == []
 
