@@ -73,6 +73,19 @@ def measure():
     return total
 
 
+def count_at_rest():
+    """Return how many processes there are once none of them comes or goes."""
+    known = []
+
+    def is_at_rest():
+        before, known[:] = known.copy(), find_processes()
+        pause(0.3)
+        return before == known
+
+    eventually(is_at_rest, lambda: known)
+    return len(known)
+
+
 def check(task, runs=RUNS):
     """Run a task often; the memory of its processes must return to its level.
 
@@ -80,15 +93,16 @@ def check(task, runs=RUNS):
     one is there: what is left behind stays, that process does not.
     """
     task.start().result(SECONDS)
-    crowd = len(find_processes())
+    # Between runs a script has a process if the next one is near, else none.
+    crowd = count_at_rest()
 
     def run():
         task.execute().exception(SECONDS)
 
     run()
     run()
-    # The process of a script's last run is gone, that of its next run is there.
-    eventually(lambda: len(find_processes()) == crowd)
+    # The process of a script's last run is gone.
+    eventually(lambda: len(find_processes()) == crowd, find_processes)
     pause(0.2)
     limit = measure() * 1.1 + 5 * MIB
     for _ in range(runs):
