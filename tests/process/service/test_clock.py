@@ -10,6 +10,7 @@ import time
 
 import pytest
 from kept_service import PATIENCE, declare_file
+from lengths import choose
 from polling import eventually
 from service_clock import AHEAD, LATER, await_runs, check_whole, declare, read_books
 
@@ -35,7 +36,7 @@ def test_clock_that_is_set_ahead_and_corrected(service, slots, clock, catch_up):
     assert len(ahead) >= 2
 
 
-@pytest.mark.parametrize("what", ["supervisor", "both"])
+@pytest.mark.parametrize("what", choose(["both"], ["supervisor", "both"]))
 @pytest.mark.parametrize("lost", ["before", "unnoticed", "after"])
 def test_processes_are_lost_with_the_clock_that_was_ahead(
     service, slots, clock, lost, what

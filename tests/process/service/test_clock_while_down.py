@@ -11,6 +11,7 @@ import signal
 import pytest
 from history_books import list_slots
 from kept_service import PATIENCE
+from lengths import choose
 from polling import eventually
 from service_clock import (
     AHEAD,
@@ -25,9 +26,14 @@ from service_clock import (
 
 from ipycron.scheduling.policy import CatchUp
 
+WAYS = choose(
+    [("none", signal.SIGKILL), ("all", signal.SIGTERM)],
+    [(m, how) for m in ("none", "all") for how in (signal.SIGTERM, signal.SIGKILL)],
+)
+"""Whether a task catches up, and how its service ends."""
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("catch_up", ["none", "all"])
+
+@pytest.mark.parametrize(("catch_up", "how"), WAYS)
 def test_correction_while_the_service_is_down(service, slots, clock, catch_up, how):
     """The next one counts from the right time; what the others ran stays known."""
     service.start()
@@ -46,8 +52,7 @@ def test_correction_while_the_service_is_down(service, slots, clock, catch_up, h
     assert ahead  # perhaps not the last one: it was killed
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("catch_up", ["none", "all"])
+@pytest.mark.parametrize(("catch_up", "how"), WAYS)
 def test_clock_is_set_back_a_little_while_the_service_is_down(
     service, slots, clock, catch_up, how
 ):
@@ -67,8 +72,7 @@ def test_clock_is_set_back_a_little_while_the_service_is_down(
     assert slots.find_doubled() == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("catch_up", ["none", "all"])
+@pytest.mark.parametrize(("catch_up", "how"), WAYS)
 def test_services_of_a_clock_that_was_ahead_hide_no_later_one(
     service, slots, clock, catch_up, how
 ):
