@@ -168,7 +168,17 @@ def execute():
     import nbclient  # noqa: PLC0415 - a second, for those who need it
     import nbformat  # noqa: PLC0415 - as above
 
-    def run(cells, *, allow_errors=False, cwd=NOTEBOOKS):
+    def run(cells, **options):
+        try:
+            return run_once(cells, **options)
+        except (RuntimeError, nbclient.exceptions.CellExecutionError) as error:
+            # Jupyter looks for free ports, and the kernel takes them a second later: on
+            # a busy machine another program may have been faster.
+            if "Kernel died before replying to kernel_info" not in str(error):
+                raise
+            return run_once(cells, **options)
+
+    def run_once(cells, *, allow_errors=False, cwd=NOTEBOOKS):
         if isinstance(cells, Path):
             pass_full_hour()
             notebook = nbformat.read(cells, 4)
