@@ -634,7 +634,7 @@ def notebook(shared):
 
 
 @pytest.fixture(scope="session")
-def kept(server, browser):
+def own_page(server, browser):
     """A page for notebooks of one test each, not open yet."""
     page = OwnNotebook(server, browser)
     yield page
@@ -653,10 +653,10 @@ def lab_page(server, browser):
 
 
 @pytest.fixture
-def own_notebook(request, kept):
+def own_notebook(request, own_page):
     """A notebook for one test, whose kernel it may end; in JupyterLab by default."""
     app = getattr(request, "param", "lab")
-    opened = kept if app == "lab" else Notebook(server, browser, app)
+    opened = own_page if app == "lab" else Notebook(server, browser, app)
     opened.open()
     opened.run(WARM)
     yield opened
