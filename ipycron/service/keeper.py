@@ -124,10 +124,12 @@ class Keeper:
     async def prepare_end(self, *, is_restart: bool) -> None:
         """Begin nothing more; let the clients know, and save what is to be saved."""
         self._tasks.is_ending = self._saver.is_ending = True
-        for start in self._work:
-            start.cancel()  # the next service starts these
+        starts = list(self._work)  # the next service makes them
+        for start in starts:
+            start.cancel()
         reason = "it is being restarted" if is_restart else "it was told to end"
         self._server.broadcast(Going(reason, is_restart))
+        await asyncio.gather(*starts, return_exceptions=True)
         await self._saver.save()
 
     def close(self) -> None:
